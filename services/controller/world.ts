@@ -1,0 +1,348 @@
+/**
+ * The world as the controller sees it: the data that flows from observation to action, and the ports through which it
+ * reaches everything outside. Types only; no behaviour, no clock, no adapter.
+ *
+ * Terms
+ *   microphone   a USB device that can capture sound, as one scan saw it
+ *   incarnation  one stay of a device on a port; a replug is a new one, and the PCM opened on the old one is dead
+ *   device       the row that remembers a microphone for ever
+ *   subject      what containers are made for: one device (`recorder:<id>`) or one service (`service:<name>`)
+ *   wish         what should be true of a subject in this cycle
+ *   reading      an observation that may have failed; failed is never the same as empty
+ */
+import type { Heartbeat, RecorderStatus } from '../shared/contract.ts';
+import type { Capabilities, DeviceSettings, ProfileConfig } from '../shared/profile.ts';
+
+/** An observation. `startedAtMs` (monotonic) is when it began: it tells nothing of what happened after that. */
+export type Reading<T> = { ok: true; value: T; startedAtMs: number } | { ok: false; error: string; startedAtMs: number };
+
+/** Something outside that came parsed, or a sentence for a person that says what was given and what is allowed. */
+export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string };
+
+/** CamelCase word for programs, sentence for people. */
+export interface Explanation {
+  reason: string;
+  message: string;
+}
+
+// ---------------------------------------------------------------------------------------------------- microphones
+
+export interface DeviceNode {
+  /** On the host, e.g. `/dev/snd/pcmC1D0c`. */
+  path: string;
+  major: number;
+  minor: number;
+}
+
+export interface SoundCard {
+  card: number;
+  device: number;
+  /** What `arecord -D` opens: `hw:1,0`, or `virtual`. */
+  hw: string;
+  /** `controlC<N>` and `pcmC<N>D<D>c`; none for a virtual microphone. */
+  nodes: DeviceNode[];
+  capabilities: Capabilities;
+}
+
+export interface Microphone {
+  /** Port path, device number, card and node numbers: equal means the very same stay of the very same thing. */
+  incarnation: string;
+  /** The host controller's sysfs path and the ports from there on; the same after any reboot. */
+  portPath: string;
+  /** Four hexadecimal digits, lower case. */
+  vendorId: string;
+  productId: string;
+  /** Cleaned: printable, at most 128 characters, no rate prefix (AudioMoth). null: none. */
+  serial: string | null;
+  product: string;
+  manufacturer: string;
+  /** `plain`: captures and nothing else. `composite`: capture beside video or playback, or an interface we don't know. */
+  kind: 'plain' | 'composite';
+  /** null: no card (yet), and `obstacle` says why. */
+  sound: SoundCard | null;
+  /** Why it cannot record as it is. `lasting`: waiting does not help, a person must act. */
+  obstacle: (Explanation & { lasting: boolean }) | null;
+  virtual: boolean;
+}
+
+// -------------------------------------------------------------------------------------------------- desired state
+
+export type EnrollmentStatus = 'pending' | 'enrolled' | 'ignored';
+export type Phase =
+  | 'offline'
+  | 'pending'
+  | 'ignored'
+  | 'disabled'
+  | 'waiting'
+  | 'starting'
+  | 'recording'
+  | 'stalled'
+  | 'backoff'
+  | 'blocked'
+  | 'stopping';
+export type ServicePhase =
+  | 'disabled'
+  | 'pulling'
+  | 'starting'
+  | 'running'
+  | 'stalled'
+  | 'backoff'
+  | 'blocked'
+  | 'stopping';
+
+/** The columns that tell a person how a subject fares. The controller writes them, nobody else. */
+export interface StatusColumns {
+  observedGeneration: number;
+  phase: Phase | ServicePhase;
+  reason: string;
+  message: string;
+}
+
+export interface DeviceRow extends StatusColumns {
+  id: string;
+  name: string;
+  vendorId: string;
+  productId: string;
+  serial: string | null;
+  serialShared: boolean;
+  portPath: string;
+  product: string;
+  manufacturer: string;
+  capabilities: Capabilities;
+  status: 'online' | 'offline';
+  enabled: boolean;
+  enrollmentStatus: EnrollmentStatus;
+  /** Who settled enrolment and profile: nobody yet, our rules, or a person. */
+  decidedBy: 'auto' | 'person' | null;
+  profileSlug: string | null;
+  suggestedProfile: string | null;
+  settings: Parsed<DeviceSettings>;
+  restartToken: string;
+  workspace: string;
+  /** Unix milliseconds. */
+  firstSeenAt: number;
+  lastSeenAt: number;
+  generation: number;
+}
+
+export interface ProfileRow {
+  slug: string;
+  name: string;
+  manufacturer: string;
+  model: string;
+  isSystem: boolean;
+  config: Parsed<ProfileConfig>;
+}
+
+export interface ServiceRow extends StatusColumns {
+  name: string;
+  enabled: boolean;
+  settings: unknown;
+  restartToken: string;
+  generation: number;
+}
+
+export interface StationConfig {
+  name: string;
+  position: { latitude: number; longitude: number } | null;
+  autoEnrollment: boolean;
+  autoUpdate: boolean;
+  /** Once true, the marker file must be there before anything is recorded. */
+  workspaceMarked: boolean;
+}
+
+/** All that the database says, read in one statement. */
+export interface DesiredState {
+  /** null: the database has never belonged to a station. */
+  stationId: string | null;
+  config: StationConfig;
+  profiles: ProfileRow[];
+  devices: DeviceRow[];
+  services: ServiceRow[];
+  /** Rows and keys that could not be read, each named; they affect nothing but themselves. */
+  problems: string[];
+}
+
+// -------------------------------------------------------------------------------------------- changes to the rows
+
+/** Columns that say what the hardware is; a person's columns are never among them. */
+export interface DeviceFacts {
+  vendorId: string;
+  productId: string;
+  serial: string | null;
+  serialShared: boolean;
+  portPath: string;
+  product: string;
+  manufacturer: string;
+  capabilities: Capabilities;
+  status: 'online' | 'offline';
+  /** Unix milliseconds; written on going offline only. */
+  lastSeenAt: number;
+  suggestedProfile: string | null;
+}
+
+export interface EnrollmentDecision {
+  enrollmentStatus: EnrollmentStatus;
+  profileSlug: string | null;
+  decidedBy: 'auto' | null;
+}
+
+export type DeviceChange =
+  | { kind: 'insert'; id: string; workspace: string; name: string; facts: DeviceFacts; enrollment: EnrollmentDecision }
+  | { kind: 'update'; id: string; facts: Partial<DeviceFacts> }
+  /** Applied only while the row is still `pending` and undecided: a person who was faster wins. */
+  | { kind: 'enroll'; id: string; enrollment: EnrollmentDecision }
+  | { kind: 'forget'; id: string };
+
+export interface StatusChange extends StatusColumns {
+  subject: { kind: 'device'; id: string } | { kind: 'service'; name: string };
+}
+
+/** Something worth telling. Repeats of (subject, reason, message) raise a count instead of adding rows. */
+export interface StationEvent extends Explanation {
+  /** A subject key, or `station`. */
+  subject: string;
+  type: 'normal' | 'warning';
+}
+
+export interface Changes {
+  devices: DeviceChange[];
+  statuses: StatusChange[];
+  events: StationEvent[];
+  config: { workspaceMarked?: true };
+}
+
+// ----------------------------------------------------------------------------------------------------- containers
+
+export interface Limits {
+  memoryBytes: number;
+  /** Whole CPUs, e.g. 0.5. */
+  cpus: number;
+  pids: number;
+  oomScoreAdj: number;
+  logBytes: number;
+}
+
+export interface Bind {
+  /** Absolute path on the host. */
+  source: string;
+  /** Absolute path in the container. */
+  target: string;
+  readOnly: boolean;
+}
+
+/** A Tier 2 container, complete. It cannot be built without limits. */
+export interface ContainerSpec {
+  name: string;
+  /** Fully qualified, with tag. */
+  image: string;
+  env: Record<string, string>;
+  labels: Record<string, string>;
+  network: string;
+  binds: Bind[];
+  devices: DeviceNode[];
+  limits: Limits;
+  capabilities: string[];
+  readOnlyRoot: boolean;
+  /** tmpfs mounts, target → size in bytes. */
+  tmpfs: Record<string, number>;
+  /** Seconds between SIGTERM and SIGKILL. */
+  stopTimeoutS: number;
+}
+
+export interface ObservedContainer {
+  id: string;
+  name: string;
+  imageId: string;
+  /** `live`: running or paused. `ended`: exited or dead. `created`: never started. `moving`: the engine is at it. */
+  state: 'live' | 'ended' | 'created' | 'moving';
+  /** Only of an ended one, where the engine knows it. */
+  exitCode: number | null;
+  oomKilled: boolean;
+  labels: Record<string, string>;
+}
+
+/** Image ids behind the tags that a spec may name; null: no such image here. */
+export type ImageIds = Record<string, string | null>;
+
+/** What one action came to. `lookAgain`: no failure, the world was not as planned. */
+export type ActionOutcome =
+  | { kind: 'done'; containerId: string | null; refusedLimits: Explanation[] }
+  | ({ kind: 'failed' } & Explanation)
+  /** Waiting does not help; tried again when its input changes, or slowly. */
+  | ({ kind: 'blocked' } & Explanation)
+  | { kind: 'lookAgain'; message: string }
+  /** No answer within the deadline: unknown until the next reading. */
+  | { kind: 'unknown'; message: string };
+
+// ---------------------------------------------------------------------------------------------------------- ports
+
+export type DependencyState = { name: string; state: 'up' | 'down' | 'absent'; message: string; sinceMs: number };
+
+/** Monotonic time, wall time and timers; the simulation has its own. */
+export interface Clock {
+  /** Monotonic, milliseconds. */
+  nowMs(): number;
+  /** Unix milliseconds; jumps when the clock is set. */
+  wallMs(): number;
+  /** Calls back once after `delayMs`; returns its cancellation. */
+  timer(delayMs: number, callback: () => void): () => void;
+}
+
+/** Watches USB by itself; `read` hands out the last scan that two readings agreed on. */
+export interface MicrophoneSource {
+  start(onChange: () => void): void;
+  read(): Reading<Microphone[]>;
+  dependency(): DependencyState;
+  stop(): void;
+}
+
+export interface Store {
+  /** Begins to connect in the background; `onAvailable` is called each time the database can be read (again). */
+  start(onAvailable: () => void): void;
+  /** One statement, at most 2 s. While the database is known to be away it fails at once. */
+  read(): Promise<Reading<DesiredState>>;
+  /** All or nothing. An empty change touches no connection. */
+  write(changes: Changes): Promise<Reading<null>>;
+  /** Makes an empty or foreign database ours: station id, config, profiles, devices, services of `state`. */
+  adopt(state: DesiredState): Promise<Reading<null>>;
+  dependency(): DependencyState;
+  stop(): Promise<void>;
+}
+
+export interface Engine {
+  /** Containers whose labels say `owner` and this station. Deadline 5 s. */
+  list(stationId: string): Promise<Reading<ObservedContainer[]>>;
+  /** Ids behind these tags. Deadline 5 s. */
+  images(references: string[]): Promise<Reading<ImageIds>>;
+  /** Creates and starts; on failure leaves nothing behind that it knows of. */
+  run(spec: ContainerSpec): Promise<ActionOutcome>;
+  /** Stops (SIGTERM, after `stopTimeoutS` SIGKILL) and removes. Already gone is done. */
+  remove(containerId: string, stopTimeoutS: number): Promise<ActionOutcome>;
+  tag(imageId: string, reference: string): Promise<ActionOutcome>;
+  /** Follows engine events (died, removed, oom) of this station's containers; reconnects by itself and then calls once. */
+  watch(stationId: string, onEvent: (containerName: string) => void): void;
+  dependency(): DependencyState;
+  stop(): Promise<void>;
+}
+
+export interface Bus {
+  start(onNudge: () => void): void;
+  /** Best effort: false where nobody could be told. */
+  publish(heartbeat: Heartbeat): Promise<boolean>;
+  dependency(): DependencyState;
+  stop(): Promise<void>;
+}
+
+/** The folders on disk: what recorders write, and the controller's own last good state. */
+export interface Workspaces {
+  /** Makes a device's folders and clears what an earlier container left in its run folder. */
+  prepare(workspace: string): Promise<Reading<null>>;
+  /** null: missing or unparsable, which is "not advancing"; a failed reading is "unknown". */
+  readStatus(workspace: string): Promise<Reading<RecorderStatus | null>>;
+  /** The station id in the marker file; null: there is no marker. */
+  readMarker(): Promise<Reading<string | null>>;
+  writeMarker(stationId: string): Promise<Reading<null>>;
+  readLastGood(): Promise<Reading<DesiredState | null>>;
+  writeLastGood(state: DesiredState): Promise<Reading<null>>;
+}

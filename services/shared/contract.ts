@@ -1,0 +1,214 @@
+/**
+ * What the services say to each other, in one place: names, labels, environment, paths, exit codes, and the two JSON
+ * documents (status file, heartbeat). A change here is a change for every service, and for containers that still run.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+/** Labels on every Tier 2 container. `owner` and `station` together say "ours"; anything else is foreign. */
+export const LABEL = {
+  tier: 'io.silvasonic.tier',
+  owner: 'io.silvasonic.owner',
+  station: 'io.silvasonic.station',
+  service: 'io.silvasonic.service',
+  deviceId: 'io.silvasonic.device_id',
+  profile: 'io.silvasonic.profile',
+  intent: 'io.silvasonic.intent',
+  template: 'io.silvasonic.template',
+} as const;
+
+export const OWNER = 'controller';
+
+/** Environment of a recorder container ("profile injection"). */
+export const RECORDER_ENV = {
+  device: 'SILVASONIC_RECORDER_DEVICE',
+  profileSlug: 'SILVASONIC_RECORDER_PROFILE_SLUG',
+  configJson: 'SILVASONIC_RECORDER_CONFIG_JSON',
+  instanceId: 'SILVASONIC_INSTANCE_ID',
+} as const;
+
+/** Where a recorder finds its two folders inside its container. */
+export const RECORDER_PATH = { workspace: '/app/workspace', run: '/run/silvasonic' } as const;
+
+/** `SILVASONIC_RECORDER_DEVICE` of a virtual microphone: the synthetic source instead of `arecord`. */
+export const VIRTUAL_DEVICE = 'virtual';
+
+/** File in a device's run folder that holds the `RecorderStatus`. */
+export const STATUS_FILE = 'status.json';
+/** A status file beyond this is not one of ours. Bytes. */
+export const STATUS_FILE_MAX_BYTES = 64 * 1024;
+/** File in the root of the recorder workspace that proves that the right disk is mounted. Holds the station id. */
+export const WORKSPACE_MARKER_FILE = '.silvasonic-station';
+
+/** How a recorder ends. Any other code is a crash. */
+export const RECORDER_EXIT = {
+  askedToStop: 0,
+  microphoneGone: 10,
+  microphoneBusy: 11,
+  noPermission: 12,
+  formatRefused: 13,
+  folderUnwritable: 14,
+  badConfig: 64,
+} as const;
+
+/** Redis names. */
+export const CHANNEL = {
+  nudge: 'silvasonic:nudge',
+  status: 'silvasonic:status',
+  logs: 'silvasonic:logs',
+} as const;
+/** Redis key of one service's last heartbeat. */
+export const statusKey = (instance: string): string => `silvasonic:status:${instance}`;
+export const HEARTBEAT_INTERVAL_MS = 10_000;
+export const HEARTBEAT_TTL_S = 30;
+
+/** ALSA sample formats that a recorder can write as WAV, best first where a device offers several. */
+export const SAMPLE_FORMATS = ['S16_LE', 'S24_3LE', 'S24_LE', 'S32_LE'] as const;
+export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
+
+/** Bytes that one sample of a format takes in ALSA's memory and in our files. */
+export const BYTES_PER_SAMPLE: Record<SampleFormat, number> = { S16_LE: 2, S24_3LE: 3, S24_LE: 4, S32_LE: 4 };
+
+/**
+ * The negotiated configuration of one recorder: what `negotiate` decided, complete, with nothing left to choose.
+ * The recorder opens exactly this or exits 13.
+ */
+export const recorderConfigSchema = z.strictObject({
+  /** Frames per second. */
+  rate: z.int().min(4000).max(1_000_000),
+  channels: z.int().min(1).max(32),
+  format: z.enum(SAMPLE_FORMATS),
+  /** Length of one file, seconds. */
+  segmentSeconds: z.int().min(1).max(900),
+  /** The processed copy that others make of a segment; carried along, not used by the recorder. */
+  processed: z.strictObject({ gainDb: z.number().min(-60).max(60), highPassHz: z.number().min(0).max(200_000) }),
+  archive: z.enum(['wav', 'flac']),
+  watch: z.strictObject({
+    /** At or below this level for `silentAfterSeconds` the microphone is called silent. dBFS. */
+    silentBelowDbfs: z.number().min(-200).max(0),
+    silentAfterSeconds: z.number().min(1).max(3600),
+    /** At or above this peak a block is called clipped. dBFS. */
+    clipAtDbfs: z.number().min(-60).max(0),
+  }),
+  /** Names the microphone in each file's metadata. */
+  microphone: z.strictObject({
+    deviceId: z.string().min(1).max(200),
+    workspace: z.string().min(1).max(60),
+    name: z.string().max(200),
+    manufacturer: z.string().max(200),
+    model: z.string().max(200),
+    serial: z.string().max(200),
+  }),
+  station: z.strictObject({
+    id: z.string().max(64),
+    name: z.string().max(200),
+    /** Degrees, WGS 84. */
+    position: z.strictObject({ latitude: z.number().min(-90).max(90), longitude: z.number().min(-180).max(180) }).nullable(),
+  }),
+  /** Free space below which the recorder waits instead of writing. Bytes. */
+  reserveBytes: z.int().min(0),
+});
+export type RecorderConfig = z.infer<typeof recorderConfigSchema>;
+
+/**
+ * What a recorder writes to its status file, at most once a second, atomically (write aside, rename).
+ * (run, frames) is its position: the controller calls it advancing while that pair changes.
+ */
+export const recorderStatusSchema = z.object({
+  schema: z.literal(1),
+  /** Random name of this process's run; part of each segment's file name. */
+  run: z.string().regex(/^[0-9a-z]{1,16}$/),
+  state: z.enum(['starting', 'recording', 'retrying', 'no_space', 'stopping']),
+  /** CamelCase, and a sentence for a person: why it is in that state. */
+  reason: z.string().max(64),
+  message: z.string().max(500),
+  /** Frames captured by this run so far. */
+  frames: z.number().min(0),
+  rate: z.number().min(0),
+  channels: z.number().min(0),
+  format: z.string().max(16),
+  levels: z
+    .array(z.object({ rmsDbfs: z.number(), peakDbfs: z.number(), clipped: z.boolean() }))
+    .max(32),
+  silent: z.boolean(),
+  overruns: z.number().min(0),
+  lostFrames: z.number().min(0),
+  /** The last finished segment, or null before the first. Times are Unix milliseconds. */
+  lastSegment: z.object({ name: z.string().max(200), startedAt: z.number(), frames: z.number() }).nullable(),
+  /** Unix milliseconds by the recorder's clock. Never used to judge progress: clocks jump. */
+  at: z.number(),
+});
+export type RecorderStatus = z.infer<typeof recorderStatusSchema>;
+
+/** Everything about one service that its heartbeat tells: Redis `silvasonic:status` and `silvasonic:status:<instance>`. */
+export const heartbeatSchema = z.object({
+  schema: z.literal(1),
+  service: z.string().max(64),
+  instance: z.string().max(200),
+  version: z.string().max(64),
+  /** Unix milliseconds. */
+  at: z.number(),
+  uptimeSeconds: z.number().min(0),
+  /** Phase, reason and sentence, as in the database. */
+  phase: z.string().max(32),
+  reason: z.string().max(64),
+  message: z.string().max(500),
+  /** The service's own figures. */
+  details: z.record(z.string(), z.unknown()),
+});
+export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+const WORKSPACE_PATTERN = /^[a-z0-9-]{1,40}-[0-9a-f]{8}$/;
+
+/** True for a folder name as `workspaceName` makes it: nothing in it can lead out of its parent folder. */
+export function isWorkspaceName(name: string): boolean {
+  return WORKSPACE_PATTERN.test(name);
+}
+
+/**
+ * Folder name of a device: readable words first, then 8 hex digits of SHA-256(id), so that it is unique and never
+ * changes while the id does not. The words come from the product's name; anything but a-z, 0-9 becomes a dash.
+ */
+export function workspaceName(deviceId: string, product: string): string {
+  const words = product
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 40)
+    .replace(/^-+|-+$/g, '');
+  return `${words === '' ? 'microphone' : words}-${workspaceDigest(deviceId)}`;
+}
+
+/** The eight hex digits that tie a workspace's name to its device id. */
+export function workspaceDigest(deviceId: string): string {
+  return createHash('sha256').update(deviceId).digest('hex').slice(0, 8);
+}
+
+/** A segment's file name, `<workspace>_YYYYMMDD_HHMMSS_<run>_<seq>.wav` in UTC: the form that the field's tools read. */
+export interface SegmentName {
+  workspace: string;
+  /** UTC, whole seconds. */
+  startedAt: Date;
+  run: string;
+  sequence: number;
+}
+
+export function formatSegmentName(segment: SegmentName): string {
+  const iso = segment.startedAt.toISOString();
+  const day = iso.slice(0, 10).replaceAll('-', '');
+  const time = iso.slice(11, 19).replaceAll(':', '');
+  return `${segment.workspace}_${day}_${time}_${segment.run}_${String(segment.sequence).padStart(6, '0')}.wav`;
+}
+
+const SEGMENT_PATTERN =
+  /^(?<workspace>[a-z0-9-]{1,40}-[0-9a-f]{8})_(?<y>\d{4})(?<m>\d{2})(?<d>\d{2})_(?<H>\d{2})(?<M>\d{2})(?<S>\d{2})_(?<run>[0-9a-z]{1,16})_(?<sequence>\d{6,12})\.wav$/;
+
+/** Parses a segment's file name; null for any name that `formatSegmentName` would not have made. */
+export function parseSegmentName(name: string): SegmentName | null {
+  const part = SEGMENT_PATTERN.exec(name)?.groups;
+  if (part === undefined) return null;
+  const startedAt = new Date(`${part.y}-${part.m}-${part.d}T${part.H}:${part.M}:${part.S}Z`);
+  if (Number.isNaN(startedAt.getTime())) return null;
+  const segment = { workspace: `${part.workspace}`, startedAt, run: `${part.run}`, sequence: Number(part.sequence) };
+  return formatSegmentName(segment) === name ? segment : null;
+}
