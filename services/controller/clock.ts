@@ -1,0 +1,27 @@
+/** The real clock. */
+import type { Clock } from './world.ts';
+
+/** Node fires a timer at once whose delay does not fit into 31 bits, so a longer wait goes in steps. Milliseconds. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Monotonic time is `CLOCK_MONOTONIC`: no jump when the clock is set, and it stands still while the machine sleeps.
+ * A pending timer keeps the process alive, so that a deadline that somebody waits for cannot be forgotten.
+ */
+export function createClock(): Clock {
+  return {
+    nowMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    timer(delayMs, callback) {
+      let remainingMs = delayMs;
+      let handle: NodeJS.Timeout;
+      const step = () => {
+        const stepMs = Math.min(remainingMs, LONGEST_TIMER_MS);
+        remainingMs -= stepMs;
+        handle = setTimeout(remainingMs > 0 ? step : callback, stepMs);
+      };
+      step();
+      return () => clearTimeout(handle);
+    },
+  };
+}

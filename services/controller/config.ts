@@ -1,0 +1,276 @@
+/**
+ * The controller's configuration: every environment variable it knows, their defaults, and the one place that turns
+ * them into values. Reading is pure: environment in, configuration or the full list of problems out.
+ */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import {
+  absolutePath,
+  byteSize,
+  decimalNumber,
+  type Environment,
+  hostName,
+  ipAddress,
+  type Outcome,
+  qualifiedImage,
+  readVariables,
+  redisUrl,
+  seconds,
+  socketPath,
+  type Values,
+  wholeNumber,
+  withoutCredentials,
+} from './environment.ts';
+import type { Parsed } from './world.ts';
+
+/** How a process ends whose configuration is wrong (`EX_CONFIG` of sysexits.h). */
+export const BAD_CONFIG_EXIT_CODE = 78;
+
+export interface PostgresConfig {
+  /** Name, address, or the folder of a Unix socket. */
+  host: string;
+  port: number;
+  user: string;
+  /** At most one of the two is given; `readPostgresPassword` hands out what they hold. */
+  password: string | null;
+  passwordFile: string | null;
+  database: string;
+}
+
+export interface ControllerConfig {
+  healthPort: number;
+  healthHost: string;
+  /** The engine's socket, as this process sees it. */
+  socketPath: string;
+  network: string;
+  postgres: PostgresConfig;
+  /** null: there is no Redis, and none is missed. */
+  redisUrl: string | null;
+  recorderImage: string;
+  /** On the host: what binds name. */
+  workspacePath: string;
+  /** As this process sees them. */
+  controllerWorkspace: string;
+  recorderWorkspace: string;
+  runPath: string;
+  /** The same folders on the host. */
+  hostRecorderWorkspace: string;
+  hostRunPath: string;
+  reconcileIntervalMs: number;
+  usbPollMs: number;
+  offlineGraceMs: number;
+  stallTimeoutMs: number;
+  recorderMemoryBytes: number;
+  /** Whole CPUs, e.g. 0.5. */
+  recorderCpus: number;
+  virtualMicrophones: { kind: 'fixed'; count: number } | { kind: 'auto' };
+  onShutdown: 'leave' | 'stop';
+  logLevel: 'debug' | 'info' | 'warn' | 'error';
+  migrationsFolder: string;
+  profilesFolder: string;
+}
+
+export interface ConfigSurroundings {
+  /** Whether this process runs in the controller's container: its folders are mounts with fixed places then. */
+  insideContainer: boolean;
+  /** The folder that holds `migrations/` and `profiles/`. */
+  packageFolder?: string;
+}
+
+/** Where compose.yml and the Quadlet units mount the folders. */
+const CONTAINER_PATH = {
+  controllerWorkspace: '/app/workspace',
+  recorderWorkspace: '/app/recorder-workspace',
+  run: '/run/silvasonic',
+} as const;
+
+/** Names that engines give a meaning of their own; `host` would put a foreign service next to the database. */
+const RESERVED_NETWORKS = ['bridge', 'container', 'default', 'host', 'none', 'ns', 'pasta', 'private', 'slirp4netns'];
+
+const MEBIBYTE = 1024 ** 2;
+const port = { allowed: 'a port, 1 to 65535', schema: wholeNumber(1, 65535) };
+const path = { allowed: 'an absolute path without "..", "//" or a colon', schema: absolutePath() };
+const socket = { allowed: 'an absolute path of at most 107 bytes', schema: socketPath };
+const databaseName = {
+  allowed: '1 to 63 letters, digits, _ or -',
+  schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/),
+};
+
+/** Every environment variable that the controller reads. `.env.example` says what each is for. */
+export const controllerVariables = {
+  SILVASONIC_CONTROLLER_PORT: { ...port, fallback: '9100' },
+  SILVASONIC_CONTROLLER_BIND: { allowed: 'an IP address', schema: ipAddress, fallback: null },
+  CONTAINER_SOCKET: { ...socket, fallback: null },
+  SILVASONIC_PODMAN_SOCKET: { ...socket, fallback: null },
+  SILVASONIC_NETWORK: {
+    allowed: `a network's name of letters, digits, "_", "." and "-", but none of ${RESERVED_NETWORKS.join(', ')}`,
+    schema: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+      .refine((name) => !RESERVED_NETWORKS.includes(name)),
+    fallback: 'silvasonic-net',
+  },
+  POSTGRES_HOST: { allowed: "a host's name, an IP address or a folder", schema: hostName, fallback: 'database' },
+  POSTGRES_PORT: { ...port, fallback: '5432' },
+  POSTGRES_USER: { ...databaseName, fallback: 'silvasonic' },
+  POSTGRES_PASSWORD: {
+    allowed: 'one line of up to 1000 characters',
+    schema: z.string().regex(/^[^\p{Cc}]{1,1000}$/u),
+    fallback: null,
+    secret: true,
+  },
+  POSTGRES_PASSWORD_FILE: { ...path, fallback: null },
+  POSTGRES_DB: { ...databaseName, fallback: 'silvasonic' },
+  SILVASONIC_REDIS_URL: {
+    allowed: 'redis://host:port or rediss://host:port, or empty for no Redis',
+    schema: redisUrl,
+    fallback: 'redis://redis:6379',
+    // An address may hold a password.
+    secret: true,
+    empty: 'none',
+  },
+  SILVASONIC_RECORDER_IMAGE: {
+    allowed: 'a fully qualified image with its tag, like localhost/silvasonic-recorder:latest',
+    schema: qualifiedImage,
+    fallback: 'localhost/silvasonic-recorder:latest',
+  },
+  SILVASONIC_WORKSPACE_PATH: { ...path, fallback: '/var/lib/silvasonic' },
+  SILVASONIC_RUN_PATH: { ...path, fallback: '/run/silvasonic' },
+  SILVASONIC_RECONCILE_INTERVAL_S: { allowed: 'seconds, 1 to 3600', schema: seconds(1, 3600), fallback: '30' },
+  SILVASONIC_USB_POLL_MS: {
+    allowed: 'whole milliseconds, 50 to 10000',
+    schema: wholeNumber(50, 10_000),
+    fallback: '250',
+  },
+  SILVASONIC_OFFLINE_GRACE_S: { allowed: 'seconds, 0 to 300', schema: seconds(0, 300), fallback: '3' },
+  // A recorder writes its position once a second: below three, one late write would look like a stall.
+  SILVASONIC_STALL_TIMEOUT_S: { allowed: 'seconds, 3 to 3600', schema: seconds(3, 3600), fallback: '30' },
+  SILVASONIC_RECORDER_MEMORY_LIMIT: {
+    allowed: 'bytes, or a whole number with k, m or g, from 64m to 1024g',
+    schema: byteSize(64 * MEBIBYTE, 1024 * 1024 * MEBIBYTE),
+    fallback: '512m',
+  },
+  SILVASONIC_RECORDER_CPU_LIMIT: { allowed: 'CPUs, 0.1 to 256', schema: decimalNumber(0.1, 256), fallback: '1.0' },
+  SILVASONIC_VIRTUAL_MICROPHONES: {
+    allowed: 'a whole number from 0 to 32, or auto',
+    schema: z.union([
+      z.literal('auto').transform(() => ({ kind: 'auto' as const })),
+      wholeNumber(0, 32).transform((count) => ({ kind: 'fixed' as const, count })),
+    ]),
+    fallback: '0',
+  },
+  SILVASONIC_ON_SHUTDOWN: { allowed: 'leave or stop', schema: z.enum(['leave', 'stop']), fallback: 'leave' },
+  LOG_LEVEL: {
+    allowed: 'debug, info, warn or error',
+    schema: z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(['debug', 'info', 'warn', 'error'])),
+    fallback: 'info',
+  },
+} as const;
+
+/**
+ * Reads the whole configuration. Every wrong variable is told, one line each: its name, what was given (a secret never),
+ * what is allowed.
+ */
+export function readConfig(environment: Environment, surroundings: ConfigSurroundings): Outcome<ControllerConfig> {
+  const read = readVariables(environment, controllerVariables);
+  const problems = [...(read.ok ? [] : read.problems), ...conflicts(environment)];
+  if (!read.ok || problems.length > 0) return { ok: false, problems };
+  return { ok: true, value: assemble(read.value, surroundings) };
+}
+
+function conflicts(environment: Environment): string[] {
+  if (!environment.POSTGRES_PASSWORD || !environment.POSTGRES_PASSWORD_FILE) return [];
+  return ['POSTGRES_PASSWORD_FILE: was given beside POSTGRES_PASSWORD; allowed: one of the two.'];
+}
+
+function assemble(
+  values: Values<typeof controllerVariables>,
+  { insideContainer, packageFolder = findPackageFolder(import.meta.url) }: ConfigSurroundings,
+): ControllerConfig {
+  const workspacePath = values.SILVASONIC_WORKSPACE_PATH;
+  const hostRecorderWorkspace = join(workspacePath, 'recorder');
+  const hostRunPath = values.SILVASONIC_RUN_PATH;
+  // SILVASONIC_PODMAN_SOCKET names a file of the host: compose.yml binds it to CONTAINER_SOCKET.
+  const hostSocket = insideContainer ? null : values.SILVASONIC_PODMAN_SOCKET;
+  return {
+    healthPort: values.SILVASONIC_CONTROLLER_PORT,
+    // In a container, the loopback address would be out of reach for a published port.
+    healthHost: values.SILVASONIC_CONTROLLER_BIND ?? (insideContainer ? '0.0.0.0' : '127.0.0.1'),
+    socketPath: values.CONTAINER_SOCKET ?? hostSocket ?? '/var/run/container.sock',
+    network: values.SILVASONIC_NETWORK,
+    postgres: {
+      host: values.POSTGRES_HOST,
+      port: values.POSTGRES_PORT,
+      user: values.POSTGRES_USER,
+      password: values.POSTGRES_PASSWORD,
+      passwordFile: values.POSTGRES_PASSWORD_FILE,
+      database: values.POSTGRES_DB,
+    },
+    redisUrl: values.SILVASONIC_REDIS_URL,
+    recorderImage: values.SILVASONIC_RECORDER_IMAGE,
+    workspacePath,
+    controllerWorkspace: insideContainer ? CONTAINER_PATH.controllerWorkspace : join(workspacePath, 'controller'),
+    recorderWorkspace: insideContainer ? CONTAINER_PATH.recorderWorkspace : hostRecorderWorkspace,
+    runPath: insideContainer ? CONTAINER_PATH.run : hostRunPath,
+    hostRecorderWorkspace,
+    hostRunPath,
+    reconcileIntervalMs: values.SILVASONIC_RECONCILE_INTERVAL_S,
+    usbPollMs: values.SILVASONIC_USB_POLL_MS,
+    offlineGraceMs: values.SILVASONIC_OFFLINE_GRACE_S,
+    stallTimeoutMs: values.SILVASONIC_STALL_TIMEOUT_S,
+    recorderMemoryBytes: values.SILVASONIC_RECORDER_MEMORY_LIMIT,
+    recorderCpus: values.SILVASONIC_RECORDER_CPU_LIMIT,
+    virtualMicrophones: values.SILVASONIC_VIRTUAL_MICROPHONES,
+    onShutdown: values.SILVASONIC_ON_SHUTDOWN,
+    logLevel: values.LOG_LEVEL,
+    migrationsFolder: join(packageFolder, 'migrations'),
+    profilesFolder: join(packageFolder, 'profiles'),
+  };
+}
+
+/**
+ * The folder above `dist` or `services` in which the running module lies; `package.json`, `migrations` and `profiles`
+ * stand there. Throws where the module lies in neither.
+ */
+export function findPackageFolder(moduleUrl: string): string {
+  const file = fileURLToPath(moduleUrl);
+  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
+    if (['dist', 'services'].includes(basename(folder))) return dirname(folder);
+  }
+  throw new Error(`${file} lies in no folder named "dist" or "services", so its migrations cannot be found.`);
+}
+
+/** True in a Podman container, which marks itself with this file. */
+export function isInsideContainer(): boolean {
+  return existsSync('/run/.containerenv');
+}
+
+/** The configuration as JSON for logs and support: complete, but with no secret in it. */
+export function describeConfig(config: ControllerConfig): Record<string, unknown> {
+  const { postgres } = config;
+  return {
+    ...config,
+    postgres: { ...postgres, password: postgres.password === null ? null : '(set)' },
+    redisUrl: config.redisUrl === null ? null : withoutCredentials(config.redisUrl),
+  };
+}
+
+/** The password, from wherever it was given; null: none was. A line break at the file's end is not part of it. */
+export async function readPostgresPassword(postgres: PostgresConfig): Promise<Parsed<string | null>> {
+  if (postgres.passwordFile === null) return { ok: true, value: postgres.password };
+  try {
+    const text = await readFile(postgres.passwordFile, { encoding: 'utf8', signal: AbortSignal.timeout(5000) });
+    const password = text.replace(/\r?\n$/, '');
+    if (controllerVariables.POSTGRES_PASSWORD.schema.safeParse(password).success) return { ok: true, value: password };
+    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} does not hold exactly one line.` };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} cannot be read (${why}).` };
+  }
+}
