@@ -275,6 +275,50 @@ export type ActionOutcome =
   /** No answer within the deadline: unknown until the next reading. */
   | { kind: 'unknown'; message: string };
 
+// ------------------------------------------------------------------------------------------------ wishes and actions
+
+/** `recorder:<device id>` or `service:<name>`: what back-off, actions and events are counted by. */
+export type SubjectKey = string;
+
+interface WishBase extends Explanation {
+  subject: SubjectKey;
+  target: StatusChange['subject'];
+  generation: number;
+  /** The columns as the database has them, so that nothing is written twice. */
+  told: StatusColumns;
+}
+
+/** What should be true of a subject in this cycle. */
+export type Wish =
+  /** One container, this one. It is started, kept, replaced. `message` adds what a person should know (warnings). */
+  | (WishBase & {
+      kind: 'run';
+      spec: ContainerSpec;
+      /** What a person or the hardware decided: differs = replaced now. */
+      intent: string;
+      /** What the release decided: differs = "update waiting". null: unknown, differs from nothing. */
+      template: string | null;
+      /** null: the image is not there, so nothing can be started. */
+      imageId: string | null;
+      /** Recorders: the folder that has the status file. null: nothing tells whether it advances, living is enough. */
+      workspace: string | null;
+    })
+  /** No container. What runs is stopped. */
+  | (WishBase & { kind: 'off'; phase: Phase | ServicePhase })
+  /** What runs goes on, whatever it is; nothing is started. */
+  | (WishBase & { kind: 'hold'; phase: Phase | ServicePhase; untilMs: number | null });
+
+export type Action =
+  | ({ kind: 'run'; subject: SubjectKey; spec: ContainerSpec; workspace: string | null; imageId: string } & Explanation)
+  | ({ kind: 'remove'; subject: SubjectKey; containerId: string; stopTimeoutS: number } & Explanation)
+  | ({ kind: 'tag'; subject: SubjectKey; imageId: string; reference: string } & Explanation);
+
+export interface FinishedAction {
+  action: Action;
+  outcome: ActionOutcome;
+  endedAtMs: number;
+}
+
 // ---------------------------------------------------------------------------------------------------------- ports
 
 export type DependencyState = { name: string; state: 'up' | 'down' | 'absent'; message: string; sinceMs: number };

@@ -1,0 +1,108 @@
+/**
+ * Every ten seconds one heartbeat of the controller and one for each Tier 2 container, which has no Redis of its own.
+ * Best effort: the station works without anybody listening.
+ */
+import { statfs } from 'node:fs/promises';
+import { availableParallelism, freemem, loadavg, totalmem } from 'node:os';
+import { type Heartbeat, HEARTBEAT_INTERVAL_MS, type RecorderStatus } from '../shared/contract.ts';
+import type { Snapshot } from './reconcile.ts';
+import type { Bus, Clock, DependencyState, DeviceRow, Workspaces } from './world.ts';
+
+/** What the controller counts of itself since it started. */
+export interface Counters {
+  cycles: number;
+  cycleErrors: number;
+  actions: number;
+  failedActions: number;
+  lastCycleMs: number;
+  slowestCycleMs: number;
+}
+
+export interface HeartbeatSources {
+  clock: Clock;
+  bus: Bus;
+  workspaces: Workspaces;
+  version: string;
+  /** Folder whose disk the recordings fill. */
+  recorderWorkspace: string;
+  snapshot: () => Snapshot;
+  counters: () => Counters;
+  dependencies: () => DependencyState[];
+}
+
+/** Beats until the returned function is called. */
+export function startHeartbeat(sources: HeartbeatSources): () => void {
+  const startedAtMs = sources.clock.nowMs();
+  let stopped = false;
+  let cancel = (): void => {};
+  const beat = async (): Promise<void> => {
+    // Nobody there to hear: no files are read for nothing.
+    if (sources.bus.dependency().state === 'up') {
+      const uptimeSeconds = (sources.clock.nowMs() - startedAtMs) / 1000;
+      const all = await collect(sources, uptimeSeconds);
+      await Promise.all(all.map((heartbeat) => sources.bus.publish(heartbeat)));
+    }
+    if (!stopped) cancel = sources.clock.timer(HEARTBEAT_INTERVAL_MS, () => void beat());
+  };
+  cancel = sources.clock.timer(0, () => void beat());
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}
+
+async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promise<Heartbeat[]> {
+  const snapshot = sources.snapshot();
+  const at = sources.clock.wallMs();
+  const active = snapshot.devices.filter((row) => row.phase === 'recording' || row.phase === 'starting');
+  const recorders = active.map(async (row) => recorderHeartbeat(row, await sources.workspaces.readStatus(row.workspace), sources.version, at));
+  const disk = await diskOf(sources.recorderWorkspace);
+  const controller: Heartbeat = {
+    schema: 1,
+    service: 'controller',
+    instance: 'controller',
+    version: sources.version,
+    at,
+    uptimeSeconds,
+    phase: 'running',
+    reason: 'Running',
+    message: snapshot.line,
+    details: {
+      ...sources.counters(),
+      stationId: snapshot.stationId,
+      active: active.length,
+      failed: snapshot.devices.filter((row) => row.phase === 'backoff' || row.phase === 'blocked' || row.phase === 'stalled').length,
+      dependencies: sources.dependencies(),
+      load: { average1m: loadavg()[0] ?? 0, cpus: availableParallelism(), memoryFreeBytes: freemem(), memoryTotalBytes: totalmem() },
+      disk,
+    },
+  };
+  return [controller, ...(await Promise.all(recorders))];
+}
+
+function recorderHeartbeat(row: DeviceRow, status: { ok: true; value: RecorderStatus | null } | { ok: false; error: string }, version: string, at: number): Heartbeat {
+  const told = status.ok ? status.value : null;
+  return {
+    schema: 1,
+    service: 'recorder',
+    instance: `recorder-${row.workspace}`,
+    version,
+    at,
+    // What it has captured is how long it has been at work.
+    uptimeSeconds: told === null || told.rate === 0 ? 0 : told.frames / told.rate,
+    phase: row.phase,
+    reason: row.reason,
+    message: row.message.slice(0, 500),
+    details: { deviceId: row.id, status: told, statusError: status.ok ? null : status.error },
+  };
+}
+
+/** null where it cannot be told. Bytes. */
+async function diskOf(folder: string): Promise<{ freeBytes: number; totalBytes: number } | null> {
+  try {
+    const disk = await statfs(folder);
+    return { freeBytes: disk.bavail * disk.bsize, totalBytes: disk.blocks * disk.bsize };
+  } catch {
+    return null;
+  }
+}

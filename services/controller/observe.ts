@@ -1,0 +1,293 @@
+/**
+ * Readings of the outside world, kept until something says that they may be out of date. A failed reading never
+ * replaces what it failed to read by nothing: whoever depends on it keeps what it has.
+ */
+import { LABEL, type RecorderStatus } from '../shared/contract.ts';
+import { recorderSubject } from './spec.ts';
+import type {
+  Clock,
+  DesiredState,
+  Engine,
+  Explanation,
+  ImageIds,
+  Microphone,
+  MicrophoneSource,
+  ObservedContainer,
+  Reading,
+  StationConfig,
+  StationEvent,
+  Store,
+  SubjectKey,
+  Wish,
+  Workspaces,
+} from './world.ts';
+
+/** What may have changed since it was last read. */
+export type Dirty = 'database' | 'containers' | 'images';
+
+export interface Observed {
+  /** null: neither the database nor a last good state could ever be read. */
+  desired: DesiredState | null;
+  stationId: string | null;
+  scan: Reading<Microphone[]>;
+  containers: Reading<ObservedContainer[]>;
+  image: { reference: string; currentId: string | null; lastGoodReference: string; lastGoodId: string | null };
+  workspaceProblem: Explanation | null;
+  configChanges: { workspaceMarked?: true };
+  events: StationEvent[];
+}
+
+export interface ObserverPorts {
+  clock: Clock;
+  microphones: MicrophoneSource;
+  store: Store;
+  engine: Engine;
+  workspaces: Workspaces;
+}
+
+export interface ObserverOptions {
+  recorderImage: string;
+  /** A fresh station id. */
+  newStationId: () => string;
+  /** Called once the station id is known: from then on its containers can be followed. */
+  onStationId: (stationId: string) => void;
+  /** A reading that took longer than a cycle waits has come in. */
+  onLateReading: () => void;
+}
+
+export interface Observer {
+  refresh(isTick: boolean): Promise<Observed>;
+  readStatuses(wished: readonly Wish[], containers: Reading<ObservedContainer[]>): Promise<Map<SubjectKey, Reading<RecorderStatus | null>>>;
+  markDirty(what: Dirty): void;
+  /** Keeps what the cycle goes by: in memory, and on disk where it would be missed after a wiped database. */
+  remember(state: DesiredState): void;
+  /** The last list of containers, however old. */
+  lastContainers(): readonly ObservedContainer[];
+}
+
+/** How long a cycle waits for the engine before it goes on without. */
+const ENGINE_PATIENCE_MS = 1000;
+/** Images change rarely: they are looked up at every other tick. */
+const TICKS_PER_IMAGE_LOOKUP = 2;
+
+/** `repository:tag` → `repository:last-good`. */
+export function lastGoodReference(reference: string): string {
+  return `${reference.slice(0, reference.lastIndexOf(':'))}:last-good`;
+}
+
+export function createObserver(ports: ObserverPorts, options: ObserverOptions): Observer {
+  const dirty = new Set<Dirty>(['database', 'containers', 'images']);
+  const neverRead = { ok: false as const, error: 'It has not been read yet.', startedAtMs: ports.clock.nowMs() };
+  let desired: DesiredState | null = null;
+  let stationId: string | null = null;
+  let lastGoodLoaded = false;
+  let savedJson = '';
+  let containers: Reading<ObservedContainer[]> = neverRead;
+  let lastContainers: readonly ObservedContainer[] = [];
+  let images: ImageIds = {};
+  let ticks = 0;
+  let events: StationEvent[] = [];
+  const patience = createPatience(ports.clock, options.onLateReading);
+  const references = [options.recorderImage, lastGoodReference(options.recorderImage)];
+
+  const becomeStation = (id: string): void => {
+    if (stationId === id) return;
+    stationId = id;
+    options.onStationId(id);
+  };
+
+  const loadLastGood = async (): Promise<void> => {
+    lastGoodLoaded = true;
+    const saved = await ports.workspaces.readLastGood();
+    if (!saved.ok) events.push(warning('LastGoodUnreadable', saved.error));
+    else if (saved.value?.stationId != null) {
+      desired = saved.value;
+      becomeStation(saved.value.stationId);
+    }
+  };
+
+  /** A database that belongs to nobody or to another station is made ours; nothing that runs is touched meanwhile. */
+  const adoptDatabase = async (read: DesiredState): Promise<void> => {
+    const known = desired;
+    if (known !== null) {
+      const adopted = await ports.store.adopt(known);
+      const found = read.stationId === null ? 'was empty' : 'belongs to another station';
+      if (adopted.ok) events.push(warning('DatabaseRestored', `The database ${found}: devices, profiles and settings were restored from the last good state.`));
+      return;
+    }
+    const marker = await ports.workspaces.readMarker();
+    const id = (marker.ok ? marker.value : null) ?? options.newStationId();
+    const fresh = { ...read, stationId: id, devices: [], services: [], profiles: [] };
+    const adopted = await ports.store.adopt(fresh);
+    if (adopted.ok) becomeStation(id);
+  };
+
+  const refreshDesired = async (): Promise<void> => {
+    if (!lastGoodLoaded) await loadLastGood();
+    for (let attempt = 0; attempt < 2 && dirty.has('database'); attempt += 1) {
+      dirty.delete('database');
+      const reading = await ports.store.read();
+      if (!reading.ok) {
+        dirty.add('database');
+        return;
+      }
+      const foreign = reading.value.stationId === null || (stationId !== null && reading.value.stationId !== stationId);
+      if (foreign) {
+        await adoptDatabase(reading.value);
+        dirty.add('database');
+      } else {
+        if (reading.value.stationId !== null) becomeStation(reading.value.stationId);
+        desired = reading.value;
+        for (const problem of reading.value.problems) events.push(warning('RowUnreadable', problem));
+      }
+    }
+  };
+
+  const refreshContainers = async (id: string): Promise<void> => {
+    if (!dirty.has('containers') && containers.ok) return;
+    dirty.delete('containers');
+    const reading = await patience('containers', () => ports.engine.list(id));
+    if (reading === 'late') containers = { ok: false, error: 'The engine has not answered yet.', startedAtMs: ports.clock.nowMs() };
+    else containers = reading;
+    if (containers.ok) lastContainers = containers.value;
+    else dirty.add('containers');
+  };
+
+  const refreshImages = async (): Promise<void> => {
+    if (!dirty.has('images')) return;
+    dirty.delete('images');
+    const reading = await patience('images', () => ports.engine.images(references));
+    if (reading !== 'late' && reading.ok) images = reading.value;
+    // A missing image may be built or pulled at any moment, and a failed reading says nothing.
+    if (reading === 'late' || !reading.ok || images[options.recorderImage] == null) dirty.add('images');
+  };
+
+  return {
+    markDirty: (what) => void dirty.add(what),
+    lastContainers: () => lastContainers,
+    async refresh(isTick) {
+      ticks += isTick ? 1 : 0;
+      if (isTick) for (const what of ['database', 'containers'] as const) dirty.add(what);
+      if (isTick && ticks % TICKS_PER_IMAGE_LOOKUP === 1) dirty.add('images');
+      const known = stationId;
+      if (known === null) await refreshDesired();
+      await Promise.all([
+        known === null ? null : refreshDesired(),
+        stationId === null ? null : refreshContainers(stationId),
+        stationId === null ? null : refreshImages(),
+      ]);
+      const workspace = desired === null || stationId === null ? noProblem : await lookAtWorkspace(ports.workspaces, stationId, desired.config);
+      const told = events;
+      events = [];
+      return {
+        desired,
+        stationId,
+        scan: ports.microphones.read(),
+        containers,
+        image: {
+          reference: options.recorderImage,
+          currentId: images[options.recorderImage] ?? null,
+          lastGoodReference: references[1] ?? '',
+          lastGoodId: images[references[1] ?? ''] ?? null,
+        },
+        workspaceProblem: workspace.problem,
+        configChanges: workspace.marked ? { workspaceMarked: true } : {},
+        events: told,
+      };
+    },
+    async readStatuses(wished, reading) {
+      const live = new Set(reading.ok ? reading.value.filter(({ state }) => state === 'live').map((container) => container.labels[LABEL.deviceId]) : []);
+      const wanted = wished.flatMap((wish) => {
+        if (wish.target.kind !== 'device' || wish.kind === 'off') return [];
+        const looking = reading.ok ? live.has(wish.target.id) : wish.told.phase === 'recording';
+        const row = desired?.devices.find((device) => wish.target.kind === 'device' && device.id === wish.target.id);
+        return looking && row !== undefined ? [{ subject: recorderSubject(row.id), workspace: row.workspace }] : [];
+      });
+      const statuses = wanted.map(async ({ subject, workspace }) => [subject, await ports.workspaces.readStatus(workspace)] as const);
+      return new Map(await Promise.all(statuses));
+    },
+    remember(state) {
+      desired = state;
+      const lasting = withoutStatus(state);
+      const json = JSON.stringify(lasting);
+      if (json === savedJson) return;
+      savedJson = json;
+      void ports.workspaces.writeLastGood(lasting).then((written) => {
+        if (written.ok) return;
+        savedJson = '';
+        events.push(warning('LastGoodUnwritable', written.error));
+      });
+    },
+  };
+}
+
+function warning(reason: string, message: string): StationEvent {
+  return { subject: 'station', type: 'warning', reason, message };
+}
+
+/** Status columns change often and are found again by looking: they are not worth wearing out an SD card. */
+function withoutStatus(state: DesiredState): DesiredState {
+  const quiet = { observedGeneration: 0, reason: '', message: '' };
+  return {
+    ...state,
+    problems: [],
+    devices: state.devices.map((row) => ({ ...row, ...quiet, phase: 'waiting', lastSeenAt: row.firstSeenAt })),
+    services: state.services.map((row) => ({ ...row, ...quiet, phase: 'disabled' })),
+  };
+}
+
+const noProblem: { problem: Explanation | null; marked: boolean } = { problem: null, marked: false };
+
+/** Is the disk there that recordings belong on? A folder without its marker would fill the SD card underneath. */
+async function lookAtWorkspace(workspaces: Workspaces, stationId: string, config: StationConfig): Promise<typeof noProblem> {
+  const trouble = (reason: string, message: string): typeof noProblem => ({ problem: { reason, message }, marked: false });
+  const marker = await workspaces.readMarker();
+  if (!marker.ok) return trouble('WorkspaceUnreadable', marker.error);
+  if (marker.value === stationId) return config.workspaceMarked ? noProblem : { problem: null, marked: true };
+  if (marker.value !== null) {
+    return trouble(
+      'WorkspaceOfAnother',
+      `The recordings' folder belongs to station ${marker.value}, this is ${stationId}: mount this station's disk, or write ${stationId} into its marker file.`,
+    );
+  }
+  if (config.workspaceMarked) {
+    return trouble(
+      'WorkspaceMissing',
+      `The recordings' folder has lost its marker file: is its disk mounted? If the disk is new, write ${stationId} into .silvasonic-station in it.`,
+    );
+  }
+  const written = await workspaces.writeMarker(stationId);
+  return written.ok ? { problem: null, marked: true } : trouble('FolderUnwritable', written.error);
+}
+
+/**
+ * Waits for a call a limited time. While it is under way it is not made again; what comes in late is handed out by the
+ * next call of the same name, so that an engine that is always slow is still heard.
+ */
+function createPatience(clock: Clock, onLate: () => void) {
+  const pending = new Set<string>();
+  const arrived = new Map<string, Promise<unknown>>();
+  return async <T>(name: string, call: () => Promise<T>): Promise<T | 'late'> => {
+    const late = arrived.get(name) as Promise<T> | undefined;
+    arrived.delete(name);
+    if (late !== undefined) return await late;
+    if (pending.has(name)) return 'late';
+    pending.add(name);
+    const answer = call();
+    let isLate = false;
+    const arrive = (): void => {
+      pending.delete(name);
+      if (!isLate) return;
+      arrived.set(name, answer);
+      onLate();
+    };
+    answer.then(arrive, arrive);
+    return await new Promise<T | 'late'>((resolve, reject) => {
+      const cancel = clock.timer(ENGINE_PATIENCE_MS, () => {
+        isLate = true;
+        resolve('late');
+      });
+      answer.then(resolve, reject).finally(cancel);
+    });
+  };
+}

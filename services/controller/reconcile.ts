@@ -1,0 +1,213 @@
+/**
+ * One cycle: take one snapshot of the world, let the pure parts decide, have it done, write down what changed.
+ * Follow one microphone through here: `microphones` → `inventory` (which row) → `spec` (what should run) → `plan`
+ * (what to do and why) → `actions` and `podman` (done).
+ */
+import type { Executor } from './actions.ts';
+import { emptyInventoryMemory, type Inventory, inventory, type InventoryMemory } from './inventory.ts';
+import type { Log } from './log.ts';
+import type { Dirty, Observed, Observer } from './observe.ts';
+import { type Outcome, type Plan, plan } from './plan.ts';
+import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
+import { type Operator, wishes } from './spec.ts';
+import { emptyVirtualMemory, type VirtualMemory, type VirtualMicrophones, virtualMicrophones } from './virtual-microphones.ts';
+import type { Changes, Clock, DesiredState, DeviceRow, Reading, StationEvent, StatusChange, Store, Wish, Workspaces } from './world.ts';
+
+export interface ReconcileSettings {
+  operator: Omit<Operator, 'stationId'>;
+  virtualMicrophones: VirtualMicrophones;
+  graceMs: number;
+  stallTimeoutMs: number;
+  /** Advancing for this long is good running. */
+  goodAfterMs: number;
+}
+
+export interface ReconcilePorts {
+  clock: Clock;
+  store: Store;
+  workspaces: Workspaces;
+  executor: Executor;
+  observer: Observer;
+  log: Log;
+}
+
+/** How every subject fares, after the last cycle. */
+export interface Snapshot {
+  stationId: string | null;
+  stationName: string;
+  outcomes: readonly Outcome[];
+  devices: readonly DeviceRow[];
+  /** "3 of 4 recording" */
+  line: string;
+}
+
+export interface Reconciler {
+  /** Answers when to look again by itself, monotonic ms; null: at the tick. */
+  cycle(isTick: boolean): Promise<number | null>;
+  /** Says what of the world may have changed since it was last read. */
+  markDirty(what: Dirty): void;
+  snapshot(): Snapshot;
+}
+
+/** Events that wait for the database; beyond this the oldest are dropped: they are news, not audio. */
+const PENDING_EVENTS = 200;
+
+export function createReconciler(ports: ReconcilePorts, settings: ReconcileSettings): Reconciler {
+  let inventoryMemory: InventoryMemory = emptyInventoryMemory;
+  let planMemory: PlanMemory = emptyPlanMemory;
+  let virtualMemory: VirtualMemory = emptyVirtualMemory;
+  let pendingEvents: StationEvent[] = [];
+  let snapshot: Snapshot = { stationId: null, stationName: '', outcomes: [], devices: [], line: 'Starting.' };
+
+  const takeStock = (observed: Observed, desired: DesiredState): { stock: Inventory; deadlineMs: number | null } => {
+    const nowMs = ports.clock.nowMs();
+    const virtual = virtualMicrophones({
+      wanted: settings.virtualMicrophones,
+      scan: observed.scan,
+      realRecording: desired.devices.some((row) => row.phase === 'recording' && row.vendorId !== '0000'),
+      memory: virtualMemory,
+      nowMs,
+    });
+    virtualMemory = virtual.memory;
+    const stock = inventory({
+      scan: withVirtual(observed.scan, virtual.microphones, settings.virtualMicrophones),
+      rows: desired.devices,
+      profiles: desired.profiles,
+      autoEnrollment: desired.config.autoEnrollment,
+      memory: inventoryMemory,
+      nowMs,
+      wallMs: ports.clock.wallMs(),
+      graceMs: settings.graceMs,
+    });
+    inventoryMemory = stock.memory;
+    return { stock, deadlineMs: earliest([stock.deadlineMs, virtual.deadlineMs]) };
+  };
+
+  const wishFor = (observed: Observed, desired: DesiredState, stock: Inventory, stationId: string): Wish[] =>
+    wishes({
+      operator: { ...settings.operator, stationId },
+      desired,
+      rows: stock.rows,
+      present: stock.present,
+      presenceKnown: stock.known,
+      flapping: stock.flapping,
+      recorderImage: chooseImage(observed.image, planMemory.images),
+      workspaceProblem: observed.workspaceProblem,
+    });
+
+  const decide = (observed: Observed, wished: Wish[] | null, statuses: Awaited<ReturnType<Observer['readStatuses']>>, autoUpdate: boolean): Plan => {
+    const policy: Policy = { stallTimeoutMs: settings.stallTimeoutMs, goodAfterMs: settings.goodAfterMs, autoUpdate };
+    const decided = plan({
+      wishes: wished,
+      containers: observed.containers,
+      statuses,
+      inFlight: ports.executor.inFlight(),
+      results: ports.executor.takeResults(),
+      image: observed.image,
+      memory: planMemory,
+      nowMs: ports.clock.nowMs(),
+      policy,
+    });
+    planMemory = decided.memory;
+    return decided;
+  };
+
+  const record = async (changes: Changes): Promise<void> => {
+    const events = [...pendingEvents, ...changes.events].slice(-PENDING_EVENTS);
+    const nothing = changes.devices.length + changes.statuses.length + events.length === 0 && changes.config.workspaceMarked === undefined;
+    if (nothing) return;
+    const written = await ports.store.write({ ...changes, events });
+    pendingEvents = written.ok ? [] : events;
+    // What was refused is found again from a fresh reading: rows are compared with the world in every cycle.
+    if (!written.ok) ports.observer.markDirty('database');
+  };
+
+  return {
+    markDirty: ports.observer.markDirty,
+    snapshot: () => snapshot,
+    async cycle(isTick) {
+      const observed = await ports.observer.refresh(isTick);
+      const { desired, stationId } = observed;
+      if (desired === null || stationId === null) {
+        const idle = decide(observed, null, new Map(), false);
+        return idle.deadlineMs;
+      }
+      const { stock, deadlineMs } = takeStock(observed, desired);
+      const wished = wishFor(observed, desired, stock, stationId);
+      const statuses = await ports.observer.readStatuses(wished, observed.containers);
+      const decided = decide(observed, wished, statuses, desired.config.autoUpdate);
+      ports.executor.submit(decided.actions);
+      for (const action of decided.actions) ports.log.info({ subject: action.subject, reason: action.reason }, `${action.kind}: ${action.message}`);
+
+      const statusChanges = changedStatuses(wished, decided.outcomes);
+      const rows = withStatuses(stock.rows, statusChanges);
+      const events = [...observed.events, ...stock.events, ...decided.events];
+      logEvents(ports.log, events);
+      const services = desired.services.map((row) => ({ ...row, ...findStatus(statusChanges, 'service', row.name) }));
+      const current: DesiredState = { ...desired, devices: rows, services, config: { ...desired.config, ...observed.configChanges } };
+      ports.observer.remember(current);
+      snapshot = { stationId, stationName: desired.config.name, outcomes: decided.outcomes, devices: rows, line: stationLine(rows) };
+      await record({ devices: stock.changes, statuses: statusChanges, events, config: observed.configChanges });
+      return earliest([deadlineMs, decided.deadlineMs]);
+    },
+  };
+}
+
+/** Virtual ones are there whatever USB says; with a fixed number a failed scan stays failed for the real ones. */
+function withVirtual<T>(scan: Reading<T[]>, virtual: T[], wanted: VirtualMicrophones): Reading<T[]> {
+  if (virtual.length === 0) return scan;
+  if (scan.ok) return { ...scan, value: [...scan.value, ...virtual] };
+  return wanted.kind === 'auto' ? { ok: true, value: virtual, startedAtMs: scan.startedAtMs } : scan;
+}
+
+/** Status columns that differ from what the rows say. What is only a glance between two actions is not written down. */
+function changedStatuses(wished: readonly Wish[], outcomes: readonly Outcome[]): StatusChange[] {
+  const told = new Map(wished.map((wish) => [wish.subject, wish.told]));
+  return outcomes.flatMap((outcome) => {
+    const before = told.get(outcome.subject);
+    if (outcome.target === null || before === undefined || outcome.reason === 'StaleView') return [];
+    const { phase, reason, message, observedGeneration } = outcome;
+    const same = before.phase === phase && before.reason === reason && before.message === message && before.observedGeneration === observedGeneration;
+    return same ? [] : [{ subject: outcome.target, phase, reason, message, observedGeneration }];
+  });
+}
+
+function findStatus(changes: readonly StatusChange[], kind: 'device' | 'service', name: string): Partial<Omit<StatusChange, 'subject'>> {
+  const change = changes.find(({ subject }) => subject.kind === kind && (subject.kind === 'device' ? subject.id : subject.name) === name);
+  if (change === undefined) return {};
+  const { subject: _subject, ...columns } = change;
+  return columns;
+}
+
+function withStatuses(rows: readonly DeviceRow[], changes: readonly StatusChange[]): DeviceRow[] {
+  const byId = new Map(changes.flatMap((change) => (change.subject.kind === 'device' ? [[change.subject.id, change] as const] : [])));
+  return rows.map((row) => {
+    const change = byId.get(row.id);
+    if (change === undefined) return row;
+    const { subject: _subject, ...columns } = change;
+    return { ...row, ...columns };
+  });
+}
+
+/** The station's own line. Virtual microphones count while they are plugged in. */
+export function stationLine(rows: readonly DeviceRow[]): string {
+  const wanted = rows.filter(
+    (row) => row.enabled && row.enrollmentStatus === 'enrolled' && (row.status === 'online' || row.vendorId !== '0000'),
+  );
+  const recording = wanted.filter((row) => row.phase === 'recording');
+  if (wanted.length === 0) return 'No microphone to record from.';
+  return `${recording.length} of ${wanted.length} recording`;
+}
+
+function logEvents(log: Log, events: readonly StationEvent[]): void {
+  for (const event of events) {
+    const line = { subject: event.subject, reason: event.reason };
+    if (event.type === 'warning') log.warn(line, event.message);
+    else log.info(line, event.message);
+  }
+}
+
+function earliest(times: readonly (number | null)[]): number | null {
+  const known = times.filter((time) => time !== null);
+  return known.length > 0 ? Math.min(...known) : null;
+}

@@ -1,0 +1,326 @@
+/**
+ * What should run: from rows, what is present and the operator's settings to one wish per subject, with the complete
+ * container and its two hashes. Pure.
+ */
+import { createHash } from 'node:crypto';
+import {
+  isWorkspaceName,
+  LABEL,
+  OWNER,
+  RECORDER_ENV,
+  RECORDER_PATH,
+  type RecorderConfig,
+  workspaceDigest,
+} from '../shared/contract.ts';
+import { type Negotiation, negotiate } from '../shared/negotiate.ts';
+import type { ProfileConfig } from '../shared/profile.ts';
+import type {
+  ContainerSpec,
+  DesiredState,
+  DeviceRow,
+  Explanation,
+  Microphone,
+  Phase,
+  ProfileRow,
+  ServicePhase,
+  ServiceRow,
+  SubjectKey,
+  Wish,
+} from './world.ts';
+
+/** What the person who installed the station set by environment, and what this release decides. */
+export interface Operator {
+  stationId: string;
+  /** Fully qualified, with tag. */
+  recorderImage: string;
+  /** Absolute, on the host. */
+  hostRecorderWorkspace: string;
+  hostRunPath: string;
+  recorderMemoryBytes: number;
+  recorderCpus: number;
+}
+
+export interface SpecInput {
+  operator: Operator;
+  desired: DesiredState;
+  /** As `inventory` left them. */
+  rows: readonly DeviceRow[];
+  present: ReadonlyMap<string, Microphone>;
+  /** False: no scan ever succeeded, so nobody knows who is there. */
+  presenceKnown: boolean;
+  flapping: ReadonlyMap<string, { count: number; untilMs: number }>;
+  /** The image a recorder is to be made of; `id` null: not there. */
+  recorderImage: { reference: string; id: string | null };
+  /** Why nothing can be written (disk not mounted); null: all is well. */
+  workspaceProblem: Explanation | null;
+}
+
+const RECORDER_PIDS = 64;
+const RECORDER_OOM_SCORE_ADJ = -999;
+const RECORDER_TMPFS_BYTES = 16 * 1024 * 1024;
+const RECORDER_STOP_TIMEOUT_S = 10;
+const LOG_BYTES = 10 * 1024 * 1024;
+/** Free space that recorders leave, so that database and system stay alive on a full disk. */
+const RESERVE_BYTES = 512 * 1024 * 1024;
+
+export const recorderSubject = (deviceId: string): SubjectKey => `recorder:${deviceId}`;
+export const serviceSubject = (name: string): SubjectKey => `service:${name}`;
+
+/** One wish for every device and every service, in a fixed order. */
+export function wishes(input: SpecInput): Wish[] {
+  const profiles = new Map(input.desired.profiles.map((profile) => [profile.slug, profile]));
+  const devices = [...input.rows].sort((a, b) => (a.id < b.id ? -1 : 1)).map((row) => deviceWish(row, profiles, input));
+  return [...devices, ...input.desired.services.map(serviceWish)];
+}
+
+// -------------------------------------------------------------------------------------------------------- devices
+
+function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, input: SpecInput): Wish {
+  const base = {
+    subject: recorderSubject(row.id),
+    target: { kind: 'device' as const, id: row.id },
+    generation: row.generation,
+    told: row,
+  };
+  const off = (phase: Phase, reason: string, message: string): Wish => ({ ...base, kind: 'off', phase, reason, message });
+  const hold = (phase: Phase, why: Explanation, untilMs: number | null = null): Wish => ({
+    ...base,
+    kind: 'hold',
+    phase,
+    reason: why.reason,
+    message: why.message,
+    untilMs,
+  });
+
+  if (row.enrollmentStatus === 'ignored') return off('ignored', 'Ignored', 'You chose to ignore this device.');
+  if (!input.presenceKnown) {
+    if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
+    return hold('waiting', { reason: 'UsbUnknown', message: 'USB has not been read yet; what runs goes on.' });
+  }
+  const microphone = input.present.get(row.id);
+  if (microphone === undefined) return off('offline', 'NotPlugged', 'Not plugged in.');
+  if (row.enrollmentStatus === 'pending') return pendingWish(row, microphone, off);
+  if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
+  if (row.profileSlug === null) return off('pending', 'NoProfile', 'Choose a profile for this microphone.');
+
+  const obstacle = findObstacle(row, microphone, input);
+  if (obstacle !== null) return hold(obstacle.phase, obstacle);
+  const flap = input.flapping.get(row.id);
+  if (flap !== undefined) return hold('backoff', flappingPlug(), flap.untilMs);
+  const prepared = prepare(row, microphone, profiles.get(row.profileSlug), input);
+  if (!prepared.ok) return hold('blocked', prepared);
+  const container = recorderContainer(row, microphone, row.profileSlug, prepared.config, input);
+  return {
+    ...base,
+    kind: 'run',
+    ...container,
+    imageId: input.recorderImage.id,
+    workspace: row.workspace,
+    reason: prepared.warnings[0]?.reason ?? '',
+    message: prepared.warnings.map((warning) => warning.message).join(' '),
+  };
+}
+
+function pendingWish(row: DeviceRow, microphone: Microphone, off: (phase: Phase, reason: string, message: string) => Wish): Wish {
+  if (microphone.obstacle !== null) return off('pending', microphone.obstacle.reason, microphone.obstacle.message);
+  const suggestion = row.suggestedProfile === null ? 'no profile matches' : `suggested profile: ${row.suggestedProfile}`;
+  return off('pending', 'DecisionNeeded', `New: choose a profile or ignore it (${suggestion}).`);
+}
+
+function flappingPlug(): Explanation {
+  return {
+    reason: 'FlappingPlug',
+    message: 'The plug comes and goes: check cable, hub and power supply. Recording resumes once it stays connected.',
+  };
+}
+
+function findObstacle(row: DeviceRow, microphone: Microphone, input: SpecInput): (Explanation & { phase: Phase }) | null {
+  if (microphone.sound === null) {
+    const why = microphone.obstacle ?? { reason: 'WaitingForSound', message: 'Waiting for the sound system.', lasting: false };
+    return { phase: why.lasting ? 'blocked' : 'waiting', reason: why.reason, message: why.message };
+  }
+  if (input.workspaceProblem !== null) return { phase: 'blocked', ...input.workspaceProblem };
+  if (!isWorkspaceName(row.workspace) || !row.workspace.endsWith(`-${workspaceDigest(row.id)}`)) {
+    return {
+      phase: 'blocked',
+      reason: 'WorkspaceNameWrong',
+      message: `The folder name in the database, ${JSON.stringify(row.workspace.slice(0, 60))}, is not the one that belongs to this device; it must end in -${workspaceDigest(row.id)}. Restore the database from a backup, or forget this device.`,
+    };
+  }
+  return null;
+}
+
+type Prepared = { ok: true; config: RecorderConfig; warnings: Explanation[] } | ({ ok: false } & Explanation);
+
+/** Settles profile, person and hardware. What cannot be settled blocks this one device and says why. */
+function prepare(row: DeviceRow, microphone: Microphone, profile: ProfileRow | undefined, input: SpecInput): Prepared {
+  if (profile === undefined) {
+    return { ok: false, reason: 'ProfileMissing', message: `There is no profile ${JSON.stringify(row.profileSlug)}: choose another one.` };
+  }
+  if (!profile.config.ok) {
+    return { ok: false, reason: 'ProfileInvalid', message: `Profile ${profile.slug} cannot be used: ${profile.config.message}` };
+  }
+  if (!row.settings.ok) {
+    return { ok: false, reason: 'SettingsInvalid', message: `This microphone's own settings cannot be used: ${row.settings.message}` };
+  }
+  // What could not be read this time may have been read when the device was first seen.
+  const offered = microphone.sound?.capabilities ?? row.capabilities;
+  const capabilities = offered.offers.length > 0 ? offered : row.capabilities;
+  const negotiated = negotiate(profile.config.value, capabilities, row.settings.value);
+  if (!negotiated.ok) return negotiated;
+  return { ok: true, config: recorderConfig(row, profile, profile.config.value, negotiated, input), warnings: negotiated.warnings };
+}
+
+function recorderConfig(
+  row: DeviceRow,
+  profile: ProfileRow,
+  config: ProfileConfig,
+  negotiated: Extract<Negotiation, { ok: true }>,
+  input: SpecInput,
+): RecorderConfig {
+  return {
+    ...negotiated.audio,
+    segmentSeconds: negotiated.segmentSeconds,
+    processed: negotiated.processed,
+    archive: negotiated.archive,
+    watch: config.watch,
+    microphone: {
+      deviceId: row.id,
+      workspace: row.workspace,
+      name: row.name.slice(0, 200),
+      manufacturer: (profile.manufacturer || row.manufacturer).slice(0, 200),
+      model: (profile.model || row.product).slice(0, 200),
+      serial: (row.serial ?? '').slice(0, 200),
+    },
+    station: {
+      id: input.operator.stationId,
+      name: input.desired.config.name.slice(0, 200),
+      position: input.desired.config.position,
+    },
+    reserveBytes: RESERVE_BYTES,
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------ containers
+
+type Container = { spec: ContainerSpec; intent: string; template: string | null };
+
+function recorderContainer(row: DeviceRow, microphone: Microphone, profileSlug: string, config: RecorderConfig, input: SpecInput): Container {
+  const { operator } = input;
+  const spec: ContainerSpec = {
+    name: containerName(operator.stationId, `recorder-${row.workspace}`),
+    image: input.recorderImage.reference,
+    env: {
+      [RECORDER_ENV.device]: microphone.sound?.hw ?? '',
+      [RECORDER_ENV.profileSlug]: profileSlug,
+      [RECORDER_ENV.configJson]: JSON.stringify(config),
+      [RECORDER_ENV.instanceId]: `recorder-${row.workspace}`,
+    },
+    labels: {
+      [LABEL.tier]: '2',
+      [LABEL.owner]: OWNER,
+      [LABEL.station]: operator.stationId,
+      [LABEL.service]: 'recorder',
+      [LABEL.deviceId]: row.id,
+      [LABEL.profile]: profileSlug,
+    },
+    network: 'none',
+    binds: [
+      { source: `${operator.hostRecorderWorkspace}/${row.workspace}`, target: RECORDER_PATH.workspace, readOnly: false },
+      { source: `${operator.hostRunPath}/${row.workspace}`, target: RECORDER_PATH.run, readOnly: false },
+    ],
+    devices: microphone.sound?.nodes ?? [],
+    limits: {
+      memoryBytes: operator.recorderMemoryBytes,
+      cpus: operator.recorderCpus,
+      pids: RECORDER_PIDS,
+      oomScoreAdj: RECORDER_OOM_SCORE_ADJ,
+      logBytes: LOG_BYTES,
+    },
+    capabilities: [],
+    readOnlyRoot: true,
+    tmpfs: { '/tmp': RECORDER_TMPFS_BYTES },
+    stopTimeoutS: RECORDER_STOP_TIMEOUT_S,
+  };
+  const intent = recorderIntent(row, microphone, profileSlug, config, spec);
+  const template = input.recorderImage.id === null ? null : templateHash(spec, input.recorderImage.id);
+  const labels = { ...spec.labels, [LABEL.intent]: intent, ...(template === null ? {} : { [LABEL.template]: template }) };
+  return { spec: { ...spec, labels }, intent, template };
+}
+
+/** `silvasonic-<first 8 of the station id>-<part>`: two stations on one engine never meet. */
+export function containerName(stationId: string, part: string): string {
+  return `silvasonic-${stationId.slice(0, 8)}-${part}`;
+}
+
+/**
+ * What a person, the operator or the hardware decided. Names, position and what is done with finished segments are left
+ * out on purpose: nobody wants a night interrupted because a microphone was given a nicer name.
+ */
+function recorderIntent(row: DeviceRow, microphone: Microphone, profileSlug: string, config: RecorderConfig, spec: ContainerSpec): string {
+  return hash({
+    profile: profileSlug,
+    rate: config.rate,
+    channels: config.channels,
+    format: config.format,
+    segmentSeconds: config.segmentSeconds,
+    watch: config.watch,
+    restartToken: row.restartToken,
+    incarnation: microphone.incarnation,
+    hw: microphone.sound?.hw ?? '',
+    memoryBytes: spec.limits.memoryBytes,
+    cpus: spec.limits.cpus,
+  });
+}
+
+/** What our release decides: image and the shape of the container, without what stands in `intent` or names the subject. */
+function templateHash(spec: ContainerSpec, imageId: string): string {
+  return hash({
+    imageId,
+    env: Object.keys(spec.env).sort(),
+    labels: Object.keys(spec.labels).sort(),
+    network: spec.network,
+    targets: spec.binds.map((bind) => [bind.target, bind.readOnly]),
+    limits: [spec.limits.pids, spec.limits.oomScoreAdj, spec.limits.logBytes],
+    capabilities: spec.capabilities,
+    readOnlyRoot: spec.readOnlyRoot,
+    tmpfs: spec.tmpfs,
+    stopTimeoutS: spec.stopTimeoutS,
+  });
+}
+
+/** SHA-256 over JSON with sorted keys, 32 hex digits: equal data, equal hash, in every release (golden values in a test). */
+export function hash(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 32);
+}
+
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+// -------------------------------------------------------------------------------------------------------- services
+
+/** The catalogue of services is empty in this release: a row says so, whatever it wishes. */
+function serviceWish(row: ServiceRow): Wish {
+  const base = {
+    subject: serviceSubject(row.name),
+    target: { kind: 'service' as const, name: row.name },
+    generation: row.generation,
+    told: row,
+    kind: 'off' as const,
+  };
+  if (!row.enabled) {
+    const phase: ServicePhase = 'disabled';
+    return { ...base, phase, reason: 'SwitchedOff', message: 'Switched off.' };
+  }
+  return {
+    ...base,
+    phase: 'blocked',
+    reason: 'NotInCatalogue',
+    message: `There is no service ${JSON.stringify(row.name)} in the catalogue: add profiles/services/${row.name}.yml or switch it off.`,
+  };
+}
