@@ -1,0 +1,384 @@
+import { describe, expect, test } from 'vitest';
+import { type Plan, type PlanInput, plan } from '../../services/controller/plan.ts';
+import { emptyPlanMemory } from '../../services/controller/plan-memory.ts';
+import { recorderSubject, wishes } from '../../services/controller/spec.ts';
+import type { Action, ActionOutcome, ObservedContainer, Wish } from '../../services/controller/world.ts';
+import { RECORDER_EXIT, type RecorderStatus } from '../../services/shared/contract.ts';
+import {
+  containerOf,
+  deviceRow,
+  failed,
+  planInput,
+  reading,
+  specInput,
+  status,
+  strayContainer,
+} from './sample-world.ts';
+
+const ID = '2752-0007-000-0000';
+const SUBJECT = recorderSubject(ID);
+
+function wish(given: Parameters<typeof specInput>[0] = {}): Wish {
+  const [first] = wishes(specInput(given));
+  if (first === undefined) throw new Error('no wish');
+  return first;
+}
+
+/** A station over time: what each cycle sees is set by the test, memory and results are carried along. */
+function station(first: Partial<PlanInput> = {}) {
+  let memory = emptyPlanMemory;
+  let finished: { action: Action; outcome: ActionOutcome; endedAtMs: number }[] = [];
+  return {
+    cycle(nowMs: number, given: Partial<PlanInput>): Plan {
+      const result = plan(
+        planInput({ ...first, containers: reading([], nowMs), ...given, memory, nowMs, results: finished }),
+      );
+      memory = result.memory;
+      finished = [];
+      return result;
+    },
+    finish(action: Action | undefined, outcome: ActionOutcome, endedAtMs: number): void {
+      if (action === undefined) throw new Error('there was no action to finish');
+      finished.push({ action, outcome, endedAtMs });
+    },
+  };
+}
+
+const lines = (result: Plan): string[] =>
+  result.actions.map((action) => `${action.kind} ${action.subject}: ${action.message}`);
+const statuses = (value: RecorderStatus | null) => new Map([[SUBJECT, reading(value)]]);
+const done: ActionOutcome = { kind: 'done', containerId: 'x', refusedLimits: [] };
+
+describe('what a plan does', () => {
+  test('a missing recorder is started', () => {
+    expect(lines(plan(planInput({ wishes: [wish()] })))).toEqual([`run ${SUBJECT}: It should run and does not.`]);
+  });
+
+  test('a healthy one of an earlier controller is adopted: nothing is done', () => {
+    const wished = wish();
+    const result = plan(
+      planInput({ wishes: [wished], containers: reading([containerOf(wished)]), statuses: statuses(status(100)) }),
+    );
+    expect(lines(result)).toEqual([]);
+    expect(result.outcomes[0]).toMatchObject({ kind: 'keep', phase: 'recording' });
+  });
+
+  test('its generation is in effect only once it was seen to advance', () => {
+    const wished = wish();
+    const world = { wishes: [wished], containers: reading([containerOf(wished)]) };
+    const { cycle } = station();
+    expect(cycle(2000, { ...world, statuses: statuses(status(100)) }).outcomes[0]?.observedGeneration).toBe(0);
+    expect(cycle(3000, { ...world, statuses: statuses(status(100)) }).outcomes[0]?.observedGeneration).toBe(0);
+    expect(cycle(4000, { ...world, statuses: statuses(status(200)) }).outcomes[0]?.observedGeneration).toBe(1);
+  });
+
+  test('another intent: stopped first, started when it is gone', () => {
+    const old = containerOf(wish());
+    const changed = wish({ rows: [deviceRow(ID, { restartToken: 'again' })] });
+    const { cycle, finish } = station({ wishes: [changed] });
+    const first = cycle(2000, { containers: reading([old], 2000) });
+    expect(lines(first)).toEqual([`remove ${SUBJECT}: Plug, profile or settings changed: it is replaced.`]);
+    expect(cycle(2100, { containers: reading([old], 2000), inFlight: new Map([[SUBJECT, 'remove']]) }).actions).toEqual(
+      [],
+    );
+    finish(first.actions[0], done, 2200);
+    expect(cycle(2300, { containers: reading([old], 2150) }).outcomes[0]?.reason).toBe('StaleView');
+    expect(cycle(2400, { containers: reading([], 2350) }).actions.map(({ kind }) => kind)).toEqual(['run']);
+  });
+
+  test('another template: kept, an update waits', () => {
+    const old = containerOf(wish());
+    const released = wish({ recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:bbbb' } });
+    const result = plan(planInput({ wishes: [released], containers: reading([old]), statuses: statuses(status(100)) }));
+    expect(result.actions).toEqual([]);
+    expect(result.outcomes[0]).toMatchObject({ phase: 'recording', reason: 'UpdateWaiting' });
+  });
+
+  test('what is not wanted, and what nobody asks for, is removed', () => {
+    const running = containerOf(wish());
+    const off = wish({ rows: [deviceRow(ID, { enabled: false })] });
+    expect(lines(plan(planInput({ wishes: [off], containers: reading([running]) })))).toEqual([
+      `remove ${SUBJECT}: Switched off.`,
+    ]);
+    const orphan = plan(planInput({ wishes: [], containers: reading([strayContainer('gone')]) }));
+    expect(lines(orphan)).toEqual(['remove recorder:gone: Nothing in the database asks for it.']);
+  });
+
+  test('of two for one microphone the one that is as wished stays', () => {
+    const wished = wish();
+    const twin = {
+      ...containerOf(wished),
+      id: 'a-first',
+      labels: { ...containerOf(wished).labels, 'io.silvasonic.intent': 'other' },
+    };
+    const result = plan(planInput({ wishes: [wished], containers: reading([twin, containerOf(wished)]) }));
+    expect(result.actions).toMatchObject([{ kind: 'remove', containerId: 'a-first', reason: 'Duplicate' }]);
+  });
+
+  test.each([
+    ['containers cannot be listed', { containers: failed<ObservedContainer[]>() }],
+    ['nothing is known of the wishes', { wishes: null, containers: reading([strayContainer('any')]) }],
+  ])('%s: nothing is touched', (_name, given) => {
+    expect(plan(planInput({ wishes: [wish()], ...given })).actions).toEqual([]);
+  });
+
+  test('an invalid profile leaves the running recorder as it is and says so', () => {
+    const running = containerOf(wish());
+    const [broken] = wishes(
+      specInput({
+        desired: {
+          ...specInput().desired,
+          profiles: [
+            {
+              slug: 'umik-1',
+              name: '',
+              manufacturer: '',
+              model: '',
+              isSystem: false,
+              config: { ok: false, message: 'rate: -1 was given' },
+            },
+          ],
+        },
+      }),
+    );
+    if (broken === undefined) throw new Error('no wish');
+    const result = plan(planInput({ wishes: [broken], containers: reading([running]), statuses: statuses(status(5)) }));
+    expect(result.actions).toEqual([]);
+    expect(result.outcomes[0]).toMatchObject({
+      kind: 'keep',
+      phase: 'recording',
+      reason: 'ProfileInvalid',
+      observedGeneration: 1,
+    });
+    expect(result.outcomes[0]?.message).toContain('rate: -1 was given');
+  });
+
+  test('a missing image blocks with the cure; the last good one is used where there is one', () => {
+    const result = plan(
+      planInput({ wishes: [wish({ recorderImage: { reference: 'localhost/x:latest', id: null } })] }),
+    );
+    expect(result.outcomes[0]).toMatchObject({ kind: 'blocked', phase: 'blocked', reason: 'ImageMissing' });
+  });
+});
+
+describe('failures', () => {
+  test('one that ends at once for ever is started at most eight times in a minute', () => {
+    const wished = wish();
+    const { cycle, finish } = station({ wishes: [wished] });
+    let starts = 0;
+    let container: ObservedContainer[] = [];
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 100) {
+      const result = cycle(nowMs, { containers: reading(container, nowMs) });
+      for (const action of result.actions) {
+        if (action.kind === 'run') {
+          starts += 1;
+          container = [containerOf(wished, { id: `c${starts}`, state: 'ended', exitCode: 1 })];
+        } else container = [];
+        finish(action, { ...done, containerId: container[0]?.id ?? null }, nowMs + 10);
+      }
+    }
+    expect(starts).toBeGreaterThan(3);
+    expect(starts).toBeLessThanOrEqual(8);
+  });
+
+  test('after good running the first restart is immediate, the second waits', () => {
+    const wished = wish();
+    const { cycle, finish } = station({ wishes: [wished] });
+    const [start] = cycle(0, {}).actions;
+    finish(start, { ...done, containerId: 'c1' }, 10);
+    const live = containerOf(wished, { id: 'c1' });
+    for (let nowMs = 1000; nowMs <= 70_000; nowMs += 1000)
+      cycle(nowMs, { containers: reading([live], nowMs), statuses: statuses(status(nowMs)) });
+    const ended = cycle(71_000, { containers: reading([{ ...live, state: 'ended', exitCode: 1 }], 71_000) });
+    expect(ended.actions.map(({ kind }) => kind)).toEqual(['remove']);
+    finish(ended.actions[0], done, 71_010);
+    const again = cycle(71_100, {});
+    expect(again.actions.map(({ kind }) => kind)).toEqual(['run']);
+    finish(again.actions[0], { ...done, containerId: 'c2' }, 71_110);
+    const second = cycle(71_200, { containers: reading([{ ...live, id: 'c2', state: 'ended', exitCode: 1 }], 71_200) });
+    finish(second.actions[0], done, 71_210);
+    const waiting = cycle(71_300, {});
+    expect(waiting.actions).toEqual([]);
+    expect(waiting.outcomes[0]).toMatchObject({ kind: 'wait', phase: 'backoff', reason: 'Crashed' });
+  });
+
+  test.each([
+    [RECORDER_EXIT.microphoneGone, 'backoff', 'MicrophoneGone'],
+    [RECORDER_EXIT.microphoneBusy, 'backoff', 'MicrophoneBusy'],
+    [RECORDER_EXIT.noPermission, 'blocked', 'NoPermission'],
+    [RECORDER_EXIT.formatRefused, 'blocked', 'FormatRefused'],
+    [RECORDER_EXIT.folderUnwritable, 'blocked', 'FolderUnwritable'],
+    [RECORDER_EXIT.badConfig, 'blocked', 'ConfigRefused'],
+    [3, 'backoff', 'Crashed'],
+  ])('exit code %i becomes %s %s', (exitCode, phase, reason) => {
+    const wished = wish();
+    const { cycle, finish } = station({ wishes: [wished] });
+    const torn = cycle(2000, { containers: reading([containerOf(wished, { state: 'ended', exitCode })], 2000) });
+    finish(torn.actions[0], done, 2010);
+    const result = cycle(2100, {});
+    expect(result.outcomes[0]).toMatchObject({ phase, reason });
+    expect(result.outcomes[0]?.observedGeneration).toBe(phase === 'blocked' ? 1 : 0);
+  });
+
+  test("a person's change ends the waiting", () => {
+    const wished = wish();
+    const { cycle, finish } = station();
+    const torn = cycle(2000, {
+      wishes: [wished],
+      containers: reading([containerOf(wished, { state: 'ended', exitCode: 13 })], 2000),
+    });
+    finish(torn.actions[0], done, 2010);
+    expect(cycle(2100, { wishes: [wished] }).actions).toEqual([]);
+    const edited = wish({ rows: [deviceRow(ID, { generation: 2 })] });
+    expect(cycle(2200, { wishes: [edited] }).actions.map(({ kind }) => kind)).toEqual(['run']);
+  });
+
+  test('frames that do not advance: replaced; silent: told, never restarted', () => {
+    const wished = wish();
+    const world = { wishes: [wished], containers: reading([containerOf(wished)]) };
+    const stuck = station(world);
+    stuck.cycle(2000, { ...world, statuses: statuses(status(100)) });
+    expect(stuck.cycle(31_999, { ...world, statuses: statuses(status(100)) }).actions).toEqual([]);
+    expect(stuck.cycle(32_000, { ...world, statuses: statuses(status(100)) }).actions).toMatchObject([
+      { kind: 'remove', reason: 'Stalled' },
+    ]);
+    const silent = station(world);
+    for (let nowMs = 2000; nowMs < 200_000; nowMs += 10_000) {
+      const result = silent.cycle(nowMs, { ...world, statuses: statuses(status(nowMs, { silent: true })) });
+      expect(result.actions.filter(({ kind }) => kind !== 'tag')).toEqual([]);
+      expect(result.outcomes[0]).toMatchObject({ phase: 'recording', reason: 'Silent' });
+    }
+  });
+
+  test('waiting for room or for the device, alive and with a reason, is no stall; dead with the same words is', () => {
+    const wished = wish();
+    const world = { wishes: [wished], containers: reading([containerOf(wished)]) };
+    const full = { state: 'no_space' as const, reason: 'NoSpace', message: 'The disk is full.' };
+    const alive = station(world);
+    for (let nowMs = 2000; nowMs < 200_000; nowMs += 10_000) {
+      expect(alive.cycle(nowMs, { ...world, statuses: statuses(status(100, { ...full, at: nowMs })) }).actions).toEqual(
+        [],
+      );
+    }
+    const dead = station(world);
+    dead.cycle(2000, { ...world, statuses: statuses(status(100, { ...full, at: 1 })) });
+    expect(dead.cycle(40_000, { ...world, statuses: statuses(status(100, { ...full, at: 1 })) }).actions).toMatchObject(
+      [{ reason: 'Stalled' }],
+    );
+  });
+
+  test('a status that cannot be read is unknown and costs nothing, a missing one is "not advancing"', () => {
+    const wished = wish();
+    const world = { wishes: [wished], containers: reading([containerOf(wished)]) };
+    const unknown = station(world);
+    for (let nowMs = 2000; nowMs < 200_000; nowMs += 10_000) {
+      expect(
+        unknown.cycle(nowMs, { ...world, statuses: new Map([[SUBJECT, failed<RecorderStatus | null>('EIO')]]) })
+          .actions,
+      ).toEqual([]);
+    }
+    const missing = station(world);
+    missing.cycle(2000, { ...world, statuses: statuses(null) });
+    expect(missing.cycle(32_000, { ...world, statuses: statuses(null) }).actions).toMatchObject([
+      { reason: 'Stalled' },
+    ]);
+  });
+
+  test('a removal that fails is tried again, later and later', () => {
+    const off = wish({ rows: [deviceRow(ID, { enabled: false })] });
+    const running = containerOf(wish());
+    const { cycle, finish } = station({ wishes: [off] });
+    let attempts = 0;
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 100) {
+      for (const action of cycle(nowMs, { containers: reading([running], nowMs) }).actions) {
+        attempts += 1;
+        finish(action, { kind: 'failed', reason: 'Engine', message: 'no' }, nowMs + 10);
+      }
+    }
+    expect(attempts).toBeGreaterThan(3);
+    expect(attempts).toBeLessThan(10);
+  });
+});
+
+describe('updates', () => {
+  const current = { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:bbbb' };
+  const rows = ['a', 'b', 'c'].map((id) => deviceRow(id));
+  const present = new Map(
+    rows
+      .map((row) => [row.id, specInput().present.get(ID)])
+      .filter((pair): pair is [string, NonNullable<(typeof pair)[1]>] => pair[1] !== undefined),
+  );
+
+  test('with auto_update one recorder at a time takes the new release, the next after good running', () => {
+    const old = wishes(specInput({ rows, present })).map((wished) => containerOf(wished));
+    const wished = wishes(specInput({ rows, present, recorderImage: current }));
+    const policy = { stallTimeoutMs: 30_000, goodAfterMs: 60_000, autoUpdate: true };
+    const { cycle, finish } = station({ wishes: wished, policy });
+    let running = old;
+    const order: string[] = [];
+    for (let nowMs = 0; nowMs < 300_000; nowMs += 1000) {
+      const told = new Map(wished.map(({ subject }) => [subject, reading<RecorderStatus | null>(status(nowMs))]));
+      for (const action of cycle(nowMs, { containers: reading(running, nowMs), statuses: told }).actions) {
+        if (action.kind === 'remove') {
+          running = running.filter(({ id }) => id !== action.containerId);
+          order.push(`${nowMs / 1000} ${action.subject}`);
+          expect(running).toHaveLength(2);
+        }
+        const made = wished.find(({ subject }) => subject === action.subject);
+        if (action.kind === 'run' && made !== undefined)
+          running = [...running, containerOf(made, { id: `new-${action.subject}`, imageId: current.id })];
+        finish(action, { ...done, containerId: `new-${action.subject}` }, nowMs + 10);
+      }
+    }
+    expect(order.map((line) => line.split(' ')[1])).toEqual(['recorder:a', 'recorder:b', 'recorder:c']);
+    const times = order.map((line) => Number(line.split(' ')[0]));
+    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(60);
+  });
+
+  test('an image that proved itself is tagged; one that twice ends wrongly is passed over', () => {
+    const wished = wish({ recorderImage: current });
+    const image = {
+      currentId: current.id,
+      lastGoodId: 'sha256:aaaa',
+      lastGoodReference: 'localhost/silvasonic-recorder:last-good',
+    };
+    const { cycle, finish } = station({ wishes: [wished], image });
+    let result = cycle(0, {});
+    for (const id of ['c1', 'c2']) {
+      for (let nowMs = 1000; result.actions[0]?.kind !== 'run'; nowMs += 1000) result = cycle(nowMs, {});
+      finish(result.actions[0], { ...done, containerId: id }, 1);
+      result = cycle(100_000, {
+        containers: reading([containerOf(wished, { id, imageId: current.id, state: 'ended', exitCode: 1 })], 100_000),
+      });
+      finish(result.actions[0], done, 100_001);
+      if (id === 'c1') result = cycle(200_000, {});
+    }
+    expect(result.memory.images.skippedId).toBe(current.id);
+    expect(result.events.map(({ reason }) => reason)).toContain('ImageRolledBack');
+
+    const good = station({ wishes: [wished], image });
+    const live = containerOf(wished, { imageId: current.id });
+    const tags = [0, 30_000, 60_000, 90_000, 120_000].flatMap(
+      (nowMs) =>
+        good.cycle(nowMs, { containers: reading([live], nowMs), statuses: statuses(status(nowMs + 1)) }).actions,
+    );
+    expect(tags).toMatchObject([{ kind: 'tag', imageId: current.id, reference: image.lastGoodReference }]);
+  });
+});
+
+describe('refused limits', () => {
+  test('are told with the device and as a warning', () => {
+    const wished = wish();
+    const { cycle, finish } = station({ wishes: [wished] });
+    const [start] = cycle(0, {}).actions;
+    const refused = { reason: 'OomScoreRefused', message: 'This host refuses the OOM score -999.' };
+    finish(start, { kind: 'done', containerId: 'c1', refusedLimits: [refused] }, 10);
+    const result = cycle(1000, {
+      containers: reading([containerOf(wished, { id: 'c1' })], 1000),
+      statuses: statuses(status(5)),
+    });
+    expect(result.events).toContainEqual({ subject: SUBJECT, type: 'warning', ...refused });
+    expect(result.outcomes[0]?.message).toContain(refused.message);
+    expect(result.outcomes[0]?.phase).toBe('recording');
+  });
+});
