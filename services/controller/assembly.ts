@@ -1,0 +1,79 @@
+/**
+ * The adapters on the real world, made as the configuration says. The only place that makes them: `main` and the
+ * one-command station start from here.
+ */
+import { join } from 'node:path';
+import packageJson from '../../package.json' with { type: 'json' };
+import { createInProcessBus, createRedisBus } from './bus.ts';
+import { createClock } from './clock.ts';
+import { type ControllerConfig, readPostgresPassword } from './config.ts';
+import type { ControllerPorts, ControllerSettings } from './controller.ts';
+import type { Log } from './log.ts';
+import { createMicrophoneSource } from './microphones.ts';
+import { createPodman } from './podman.ts';
+import { loadSeedProfiles } from './seed-profiles.ts';
+import { createStore } from './store.ts';
+import { createWorkspaces } from './workspaces.ts';
+
+/** Advancing for this long is good running. */
+const GOOD_AFTER_MS = 60_000;
+
+/** The adapters on the real world, as the configuration says. */
+export function createPorts(config: ControllerConfig, log: Log): ControllerPorts {
+  const clock = createClock();
+  const seeds = loadSeedProfiles(join(config.profilesFolder, 'microphones'));
+  for (const problem of seeds.problems) log.warn({ problem }, 'A seed profile is left out.');
+  return {
+    clock,
+    log,
+    microphones: createMicrophoneSource({ pollMs: config.usbPollMs, clock, log }),
+    store: createStore({
+      connection: {
+        host: config.postgres.host,
+        port: config.postgres.port,
+        user: config.postgres.user,
+        password: () => readPostgresPassword(config.postgres),
+        database: config.postgres.database,
+      },
+      migrationsFolder: config.migrationsFolder,
+      seedProfiles: seeds.profiles,
+      clock,
+      log,
+    }),
+    engine: createPodman({ socketPath: config.socketPath, log, clock }),
+    bus:
+      config.redisUrl === null
+        ? createInProcessBus()
+        : createRedisBus({ url: config.redisUrl, log, clock, instance: 'controller' }),
+    workspaces: createWorkspaces({
+      recorderWorkspace: config.recorderWorkspace,
+      controllerWorkspace: config.controllerWorkspace,
+      runPath: config.runPath,
+      log,
+      clock,
+    }),
+  };
+}
+
+/** The configuration in the controller's own terms. */
+export function controllerSettings(config: ControllerConfig, onCycle: () => void): ControllerSettings {
+  return {
+    operator: {
+      recorderImage: config.recorderImage,
+      hostRecorderWorkspace: config.hostRecorderWorkspace,
+      hostRunPath: config.hostRunPath,
+      recorderMemoryBytes: config.recorderMemoryBytes,
+      recorderCpus: config.recorderCpus,
+    },
+    virtualMicrophones: config.virtualMicrophones,
+    graceMs: config.offlineGraceMs,
+    stallTimeoutMs: config.stallTimeoutMs,
+    goodAfterMs: GOOD_AFTER_MS,
+    version: packageJson.version,
+    recorderImage: config.recorderImage,
+    recorderWorkspace: config.recorderWorkspace,
+    tickMs: config.reconcileIntervalMs,
+    onShutdown: config.onShutdown,
+    onCycle,
+  };
+}

@@ -1,0 +1,220 @@
+/** The controller put together, over ports in memory: what a station does when the world misbehaves. */
+import { describe, expect, test } from 'vitest';
+import { createController } from '../../services/controller/controller.ts';
+import { workspaceName } from '../../services/shared/contract.ts';
+import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
+import { microphone, status } from './sample-world.ts';
+
+const ID = '2752-0007-000-0000';
+const WORKSPACE = workspaceName(ID, 'UMIK-1');
+
+function station() {
+  const clock = createManualClock();
+  const { state, ports } = createWorld(clock);
+  const make = () =>
+    createController(
+      { clock, log: quietLog, ...ports },
+      {
+        operator: {
+          recorderImage: 'localhost/silvasonic-recorder:latest',
+          hostRecorderWorkspace: '/srv/recorder',
+          hostRunPath: '/run/silvasonic',
+          recorderMemoryBytes: 512 * 1024 * 1024,
+          recorderCpus: 1,
+        },
+        virtualMicrophones: { kind: 'fixed', count: 0 },
+        graceMs: 3000,
+        stallTimeoutMs: 30_000,
+        goodAfterMs: 60_000,
+        version: '0.0.0',
+        recorderImage: 'localhost/silvasonic-recorder:latest',
+        recorderWorkspace: '/srv/recorder',
+        tickMs: 30_000,
+        onShutdown: 'leave',
+        onCycle: () => {},
+      },
+    );
+  return { clock, state, ports, make };
+}
+
+/** One microphone plugged in, recording and advancing. */
+async function recordingStation() {
+  const all = station();
+  all.state.plugged = [microphone()];
+  const controller = all.make();
+  controller.start();
+  await all.clock.advance(3000);
+  expect(all.state.database.devices[0]).toMatchObject({ phase: 'recording', observedGeneration: 1 });
+  return { ...all, controller };
+}
+
+describe('a station', () => {
+  test('brand new: gets an id, a marked folder, and records what is plugged in', async () => {
+    const { state } = await recordingStation();
+    expect(state.database.stationId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(state.marker).toBe(state.database.stationId);
+    expect(state.database.config.workspaceMarked).toBe(true);
+    expect(state.containers).toHaveLength(1);
+  });
+
+  test('steady: writes nothing, asks little', async () => {
+    const { clock, state } = await recordingStation();
+    await clock.advance(60_000);
+    const [writes, reads] = [state.writes.length, state.reads];
+    await clock.advance(60_000);
+    expect(state.writes.slice(writes)).toEqual([]);
+    expect(state.reads - reads).toBe(2);
+  });
+
+  test('a flood of nudges, events and USB changes costs at most ten cycles a second', async () => {
+    const { clock, state, ports } = await recordingStation();
+    await clock.advance(10_000);
+    const before = state.reads;
+    for (let step = 0; step < 1000; step += 1) {
+      ports.bus.nudge();
+      ports.engine.event('other');
+      ports.microphones.changed();
+      await clock.advance(10);
+    }
+    expect(state.reads - before).toBeGreaterThan(50);
+    expect(state.reads - before).toBeLessThanOrEqual(101);
+  });
+
+  test('a nudge is heard at once, a lost one at the next tick', async () => {
+    const { clock, state, ports } = await recordingStation();
+    const [row] = state.database.devices;
+    if (row === undefined) throw new Error('no row');
+    Object.assign(row, { enabled: false, generation: 2 });
+    ports.bus.nudge();
+    await clock.advance(500);
+    expect(state.containers).toEqual([]);
+    expect(row).toMatchObject({ phase: 'disabled', observedGeneration: 2 });
+    Object.assign(row, { enabled: true, generation: 3 });
+    await clock.advance(30_000);
+    expect(state.containers).toHaveLength(1);
+  });
+});
+
+describe('what is missing', () => {
+  test('the database, from now on: recorders go on, a killed one is repaired, a new microphone is recorded, its row follows', async () => {
+    const { clock, state, ports } = await recordingStation();
+    state.databaseAway = true;
+    state.containers = [];
+    ports.engine.event('died');
+    state.plugged = [microphone(), microphone({ portPath: 'other/1', incarnation: 'other', serial: 'second' })];
+    ports.microphones.changed();
+    await clock.advance(31_000);
+    expect(state.containers).toHaveLength(2);
+    state.databaseAway = false;
+    ports.store.available();
+    await clock.advance(1000);
+    expect(state.database.devices.map(({ id }) => id).sort()).toEqual([ID, '2752-0007-second']);
+    expect(state.removed).toEqual([]);
+  });
+
+  test('the database, at the start of a controller: it goes by the last good state and adopts what runs', async () => {
+    const { clock, state, make, controller } = await recordingStation();
+    await controller.stop();
+    state.databaseAway = true;
+    const started = [...state.started];
+    make().start();
+    await clock.advance(120_000);
+    expect(state.started).toEqual(started);
+    expect(state.removed).toEqual([]);
+    expect(state.containers).toHaveLength(1);
+  });
+
+  test.each([
+    ['empty', null],
+    ["another station's", 'ffffffff-0000-4000-8000-000000000000'],
+  ])(
+    'the database is %s under running recorders: nothing is removed, the wishes are restored and it is said',
+    async (_name, stationId) => {
+      const { clock, state, ports } = await recordingStation();
+      const before = state.database;
+      const row = before.devices[0];
+      if (row !== undefined) Object.assign(row, { name: 'By the pond', generation: 2 });
+      ports.bus.nudge();
+      await clock.advance(1000);
+      state.statuses.set(WORKSPACE, status(500_000));
+      await clock.advance(1000);
+      state.database = { ...emptyDatabase(), stationId };
+      ports.store.available();
+      await clock.advance(1000);
+      expect(state.removed).toEqual([]);
+      expect(state.database.stationId).toBe(before.stationId);
+      expect(state.database.devices[0]).toMatchObject({ id: ID, name: 'By the pond' });
+      const told = state.writes.flatMap(({ events }) => events.map(({ reason }) => reason));
+      expect(told).toContain('DatabaseRestored');
+    },
+  );
+
+  test('the engine, then late, then back: nothing is removed meanwhile, then work goes on', async () => {
+    const { clock, state, ports } = await recordingStation();
+    state.engineAway = true;
+    await clock.advance(60_000);
+    state.engineAway = false;
+    state.listDelayMs = 4000;
+    state.plugged = [microphone(), microphone({ portPath: 'other/1', incarnation: 'other', serial: 'second' })];
+    ports.microphones.changed();
+    await clock.advance(60_000);
+    expect(state.removed).toEqual([]);
+    expect(state.containers).toHaveLength(2);
+  });
+
+  test('USB cannot be read: what records goes on', async () => {
+    const { clock, state } = await recordingStation();
+    state.usbFails = true;
+    await clock.advance(100_000);
+    expect(state.removed).toEqual([]);
+  });
+
+  test('the disk: nothing new is started on the card underneath, and the sentence says what to do', async () => {
+    const { clock, state, ports, controller } = await recordingStation();
+    state.marker = null;
+    state.containers = [];
+    ports.engine.event('died');
+    await clock.advance(2000);
+    expect(state.containers).toEqual([]);
+    expect(controller.snapshot().outcomes[0]).toMatchObject({ phase: 'blocked', reason: 'WorkspaceMissing' });
+    state.marker = state.database.stationId;
+    await clock.advance(60_000);
+    expect(state.containers).toHaveLength(1);
+  });
+
+  test('the clock jumps by years: nothing is stopped', async () => {
+    const { clock, state } = await recordingStation();
+    for (const byMs of [3.2e10, -6.4e10, 3.2e10]) {
+      clock.jumpWall(byMs);
+      await clock.advance(20_000);
+    }
+    expect(state.removed).toEqual([]);
+  });
+});
+
+test('a database that cannot be written is still obeyed', async () => {
+  const { clock, state, ports } = await recordingStation();
+  state.databaseReadOnly = true;
+  const [row] = state.database.devices;
+  if (row !== undefined) Object.assign(row, { enabled: false, generation: 2 });
+  ports.bus.nudge();
+  await clock.advance(1000);
+  expect(state.containers).toEqual([]);
+});
+
+test('a recorder that writes nothing any more is replaced; one that is silent is not', async () => {
+  const { clock, state } = await recordingStation();
+  state.statuses.set(WORKSPACE, status(5, { silent: true }));
+  await clock.advance(31_000);
+  expect(state.removed).toEqual([]);
+  state.statuses.set(WORKSPACE, null);
+  await clock.advance(31_000);
+  expect(state.removed).toEqual(['c1']);
+  expect(state.database.devices[0]?.phase).not.toBe('recording');
+});
+
+test('SIGTERM leaves recorders running; told so, it stops them', async () => {
+  const { state, controller } = await recordingStation();
+  await controller.stop();
+  expect(state.containers).toHaveLength(1);
+});

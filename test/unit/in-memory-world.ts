@@ -1,0 +1,305 @@
+/** Our own ports in memory: a clock that only the test moves, an engine, a database, folders. */
+
+import type { Log } from '../../services/controller/log.ts';
+import type {
+  ActionOutcome,
+  Bus,
+  Changes,
+  Clock,
+  DependencyState,
+  DesiredState,
+  Engine,
+  ImageIds,
+  Microphone,
+  MicrophoneSource,
+  ObservedContainer,
+  Reading,
+  Store,
+  Workspaces,
+} from '../../services/controller/world.ts';
+import type { RecorderStatus } from '../../services/shared/contract.ts';
+import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
+
+export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quietLog };
+
+export interface ManualClock extends Clock {
+  /** Moves time on; timers fire in order, and what they started is awaited in between. */
+  advance(byMs: number): Promise<void>;
+  jumpWall(byMs: number): void;
+}
+
+export function createManualClock(): ManualClock {
+  let nowMs = 0;
+  let wallOffsetMs = 1_700_000_000_000;
+  let timers: { atMs: number; callback: () => void }[] = [];
+  const settle = async (): Promise<void> => {
+    for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+  };
+  return {
+    nowMs: () => nowMs,
+    wallMs: () => nowMs + wallOffsetMs,
+    jumpWall(byMs) {
+      wallOffsetMs += byMs;
+    },
+    timer(delayMs, callback) {
+      const timer = { atMs: nowMs + delayMs, callback };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((one) => one !== timer);
+      };
+    },
+    async advance(byMs) {
+      const untilMs = nowMs + byMs;
+      await settle();
+      for (;;) {
+        const [next] = timers.filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs);
+        if (next === undefined) break;
+        timers = timers.filter((one) => one !== next);
+        nowMs = Math.max(nowMs, next.atMs);
+        next.callback();
+        await settle();
+      }
+      nowMs = untilMs;
+      await settle();
+    },
+  };
+}
+
+const up = (name: string): DependencyState => ({ name, state: 'up', message: '', sinceMs: 0 });
+
+/** What the test sees and sets; the ports below read and write it. */
+export interface WorldState {
+  plugged: Microphone[];
+  usbFails: boolean;
+  database: DesiredState;
+  databaseAway: boolean;
+  databaseReadOnly: boolean;
+  reads: number;
+  writes: Changes[];
+  containers: ObservedContainer[];
+  started: string[];
+  removed: string[];
+  engineAway: boolean;
+  /** The engine takes this long to list. */
+  listDelayMs: number;
+  images: ImageIds;
+  /** What a recorder writes instead of an advancing status, by workspace; null: nothing. */
+  statuses: Map<string, RecorderStatus | null>;
+  marker: string | null;
+  lastGood: DesiredState | null;
+}
+
+export function emptyDatabase(): DesiredState {
+  return {
+    stationId: null,
+    config: { name: 'Station', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: false },
+    profiles: [UMIK_PROFILE, GENERIC_PROFILE],
+    devices: [],
+    services: [],
+    problems: [],
+  };
+}
+
+export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryPorts } {
+  const state: WorldState = {
+    plugged: [],
+    usbFails: false,
+    database: emptyDatabase(),
+    databaseAway: false,
+    databaseReadOnly: false,
+    reads: 0,
+    writes: [],
+    containers: [],
+    started: [],
+    removed: [],
+    engineAway: false,
+    listDelayMs: 0,
+    images: { 'localhost/silvasonic-recorder:latest': 'sha256:aaaa' },
+    statuses: new Map(),
+    marker: null,
+    lastGood: null,
+  };
+  return { state, ports: createPorts(state, clock) };
+}
+
+export interface InMemoryPorts {
+  microphones: MicrophoneSource & { changed(): void };
+  store: Store & { available(): void };
+  engine: Engine & { event(name: string): void };
+  bus: Bus & { nudge(): void };
+  workspaces: Workspaces;
+}
+
+function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
+  const good = <T>(value: T, startedAtMs = clock.nowMs()): Reading<T> => ({ ok: true, value, startedAtMs });
+  const bad = <T>(error: string): Reading<T> => ({ ok: false, error, startedAtMs: clock.nowMs() });
+  return {
+    microphones: createMicrophones(state, good, bad),
+    store: createStore(state, good, bad),
+    engine: createEngine(state, clock, good, bad),
+    bus: createBus(),
+    workspaces: createFolders(state, clock, good),
+  };
+}
+
+type Good = <T>(value: T, startedAtMs?: number) => Reading<T>;
+type Bad = <T>(error: string) => Reading<T>;
+
+function createMicrophones(state: WorldState, good: Good, bad: Bad): InMemoryPorts['microphones'] {
+  let onChange = (): void => {};
+  return {
+    start: (callback) => {
+      onChange = callback;
+    },
+    changed: () => onChange(),
+    read: () => (state.usbFails ? bad('EIO') : good([...state.plugged])),
+    dependency: () => up('usb'),
+    stop() {},
+  };
+}
+
+function createBus(): InMemoryPorts['bus'] {
+  let onNudge = (): void => {};
+  return {
+    start: (callback) => {
+      onNudge = callback;
+    },
+    nudge: () => onNudge(),
+    publish: async () => true,
+    dependency: () => up('redis'),
+    stop: async () => {},
+  };
+}
+
+function createStore(state: WorldState, good: Good, bad: Bad): InMemoryPorts['store'] {
+  let onAvailable = (): void => {};
+  return {
+    start: (callback) => {
+      onAvailable = callback;
+    },
+    available: () => onAvailable(),
+    async read() {
+      state.reads += 1;
+      return state.databaseAway ? bad('the database is away') : good(structuredClone(state.database));
+    },
+    async write(changes) {
+      if (state.databaseAway || state.databaseReadOnly) return bad('the database cannot be written');
+      state.writes.push(structuredClone(changes));
+      applyChanges(state.database, changes);
+      return good(null);
+    },
+    async adopt(given) {
+      if (state.databaseAway || state.databaseReadOnly) return bad('the database cannot be written');
+      state.database = { ...structuredClone(given), profiles: state.database.profiles };
+      return good(null);
+    },
+    dependency: () => up('database'),
+    stop: async () => {},
+  };
+}
+
+function applyChanges(database: DesiredState, changes: Changes): void {
+  for (const change of changes.devices) {
+    const row = database.devices.find(({ id }) => id === change.id);
+    if (change.kind === 'update' && row !== undefined) Object.assign(row, change.facts);
+    if (change.kind === 'enroll' && row?.enrollmentStatus === 'pending' && row.decidedBy === null) {
+      Object.assign(row, change.enrollment, { generation: row.generation + 1 });
+    }
+    if (change.kind === 'forget') database.devices = database.devices.filter(({ id }) => id !== change.id);
+    if (change.kind === 'insert' && row === undefined) {
+      database.devices.push({
+        id: change.id,
+        workspace: change.workspace,
+        name: change.name,
+        ...change.facts,
+        ...change.enrollment,
+        enabled: true,
+        settings: { ok: true, value: {} },
+        restartToken: '',
+        firstSeenAt: change.facts.lastSeenAt,
+        generation: 1,
+        observedGeneration: 0,
+        phase: 'waiting',
+        reason: 'New',
+        message: '',
+      });
+    }
+  }
+  for (const { subject, ...columns } of changes.statuses) {
+    const row = subject.kind === 'device' ? database.devices.find(({ id }) => id === subject.id) : undefined;
+    if (row !== undefined) Object.assign(row, columns);
+  }
+  Object.assign(database.config, changes.config);
+}
+
+function createEngine(state: WorldState, clock: Clock, good: Good, bad: Bad): InMemoryPorts['engine'] {
+  let onEvent: (name: string) => void = () => {};
+  const done = (containerId: string | null): ActionOutcome => ({ kind: 'done', containerId, refusedLimits: [] });
+  return {
+    async list() {
+      const startedAtMs = clock.nowMs();
+      if (state.listDelayMs > 0) await new Promise<void>((resolve) => clock.timer(state.listDelayMs, resolve));
+      return state.engineAway ? bad('the engine is away') : good(structuredClone(state.containers), startedAtMs);
+    },
+    images: async () => (state.engineAway ? bad('the engine is away') : good({ ...state.images })),
+    async run(spec) {
+      if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
+      if (state.containers.some(({ name }) => name === spec.name))
+        return { kind: 'lookAgain', message: 'the name is taken' };
+      const id = `c${state.started.length + 1}`;
+      state.started.push(spec.name);
+      state.containers.push({
+        id,
+        name: spec.name,
+        imageId: 'sha256:aaaa',
+        state: 'live',
+        exitCode: null,
+        oomKilled: false,
+        labels: spec.labels,
+      });
+      return done(id);
+    },
+    async remove(containerId) {
+      if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
+      state.removed.push(containerId);
+      state.containers = state.containers.filter(({ id }) => id !== containerId);
+      return done(null);
+    },
+    async tag(imageId, reference) {
+      state.images[reference] = imageId;
+      return done(null);
+    },
+    watch: (_stationId, callback) => {
+      onEvent = callback;
+    },
+    event: (name) => onEvent(name),
+    dependency: () => up('engine'),
+    stop: async () => {},
+  };
+}
+
+/** A recorder that lives advances, 48 frames a millisecond. */
+function livelyStatus(state: WorldState, clock: Clock, workspace: string): RecorderStatus | null {
+  const container = state.containers.find(({ name, state: engineState }) => name.endsWith(workspace) && engineState === 'live');
+  return container === undefined ? null : status(1 + clock.nowMs() * 48, { run: container.id });
+}
+
+function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces {
+  return {
+    prepare: async () => good(null),
+    readStatus: async (workspace) => {
+      const told = state.statuses.get(workspace);
+      return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
+    },
+    readMarker: async () => good(state.marker),
+    async writeMarker(stationId) {
+      state.marker = stationId;
+      return good(null);
+    },
+    readLastGood: async () => good(structuredClone(state.lastGood)),
+    async writeLastGood(given) {
+      state.lastGood = structuredClone(given);
+      return good(null);
+    },
+  };
+}
