@@ -17,13 +17,18 @@ export const VIRTUAL_PRODUCT_ID = '0001';
 /** A profile file beyond this is not one. Bytes. */
 export const PROFILE_FILE_MAX_BYTES = 64 * 1024;
 
+interface Bounds {
+  min: number;
+  max: number;
+  unit: string;
+}
+
 // Each limit is written once: it is the rule, and the sentence that a person reads when the rule is broken.
-function wholeNumber(min: number, max: number, unit: string) {
-  const allowed = wholeNumberAllowed(min, max, unit);
+function wholeNumber({ min, max, unit }: Bounds, allowed = wholeNumberAllowed({ min, max, unit })) {
   return z.int(allowed).min(min, allowed).max(max, allowed);
 }
 
-function wholeNumberAllowed(min: number, max: number, unit: string): string {
+function wholeNumberAllowed({ min, max, unit }: Bounds): string {
   return `a whole number of ${unit} from ${min} to ${max}`;
 }
 
@@ -33,8 +38,13 @@ function decimal(min: number, max: number, unit: string) {
 }
 
 function text(max: number) {
-  const allowed = `text of 1 to ${max} characters`;
-  return z.string(allowed).trim().min(1, allowed).max(max, allowed);
+  const allowed = `text of 1 to ${max} printable characters`;
+  return z.string(allowed).trim().min(1, allowed).max(max, allowed).refine(isPrintable, allowed);
+}
+
+/** PostgreSQL takes no NUL, and terminals obey escape characters. */
+function isPrintable(value: string): boolean {
+  return !/[\p{Cc}\p{Cs}]/u.test(value.replace(/[\n\t]/g, ' '));
 }
 
 function section<Shape extends z.ZodRawShape>(shape: Shape) {
@@ -47,15 +57,20 @@ const HEX4_ALLOWED = 'four hexadecimal digits in lower case and in quotes, as `l
 const hex4 = z.string(HEX4_ALLOWED).regex(/^[0-9a-f]{4}$/, HEX4_ALLOWED);
 const FORMAT_ALLOWED = `one of ${SAMPLE_FORMATS.join(', ')}`;
 const format = z.enum(SAMPLE_FORMATS, FORMAT_ALLOWED);
-const RATE = [4000, 1_000_000, 'frames per second'] as const;
-const CHANNELS = [1, 32, 'channels'] as const;
-const rate = wholeNumber(...RATE);
-const channels = wholeNumber(...CHANNELS);
-const segmentSeconds = wholeNumber(1, 900, 'seconds');
+const RATE: Bounds = { min: 4000, max: 1_000_000, unit: 'frames per second' };
+const CHANNELS: Bounds = { min: 1, max: 32, unit: 'channels' };
+const rate = wholeNumber(RATE);
+const channels = wholeNumber(CHANNELS);
+const segmentSeconds = wholeNumber({ min: 1, max: 900, unit: 'seconds' });
 const gainDb = decimal(-60, 60, 'dB');
 const highPassHz = decimal(0, 200_000, 'Hz');
 const archive = z.enum(['wav', 'flac'], 'wav or flac');
-const native = z.literal('native');
+
+/** Of a union zod tells the sentence of the branch that came nearest, or its own: both must name all that is allowed. */
+function orNative<Schema extends z.ZodType>(schemaSaying: (allowed: string) => Schema, allowed: string) {
+  const sentence = `native, or ${allowed}`;
+  return z.union([z.literal('native'), schemaSaying(sentence)], sentence);
+}
 
 const matchSchema = section({
   vid: hex4.nullable().default(null),
@@ -63,7 +78,7 @@ const matchSchema = section({
   /** Part of the product's name, compared without regard to case; `*` stands for anything. */
   name: text(100).nullable().default(null),
   /** The higher wins among equal matches. */
-  priority: wholeNumber(-100, 100, 'steps').default(0),
+  priority: wholeNumber({ min: -100, max: 100, unit: 'steps' }).default(0),
 }).superRefine((match, context) => {
   // A vendor alone would claim everything that it makes.
   const lacksVendor = match.pid !== null && match.vid === null;
@@ -79,9 +94,9 @@ export const profileConfigSchema = section({
   match: matchSchema,
   audio: section({
     /** `native`: what the hardware offers, the nearest rate at or above 48 kHz. */
-    rate: z.union([native, rate], `native, or ${wholeNumberAllowed(...RATE)}`),
-    channels: z.union([native, channels], `native, or ${wholeNumberAllowed(...CHANNELS)}`),
-    format: z.union([native, format], `native, or ${FORMAT_ALLOWED}`),
+    rate: orNative((allowed) => wholeNumber(RATE, allowed), wholeNumberAllowed(RATE)),
+    channels: orNative((allowed) => wholeNumber(CHANNELS, allowed), wholeNumberAllowed(CHANNELS)),
+    format: orNative((allowed) => z.enum(SAMPLE_FORMATS, allowed), FORMAT_ALLOWED),
   }),
   segmentSeconds: segmentSeconds.default(60),
   processed: section({ gainDb: gainDb.default(0), highPassHz: highPassHz.default(0) }).default({
@@ -252,7 +267,7 @@ function readYaml(input: string | Uint8Array): { ok: true; value: unknown } | { 
     return { ok: false, message: 'is not UTF-8 text; save it as UTF-8.' };
   }
   try {
-    const document = parseDocument(source, { uniqueKeys: true, strict: true, prettyErrors: true });
+    const document = parseDocument(source, { uniqueKeys: true, strict: true, logLevel: 'error' });
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) return { ok: false, message: `is not valid YAML: ${firstLine(problem.message)}` };
     // No aliases at all: no profile needs one, and a few lines of them can unfold to gigabytes.
