@@ -187,14 +187,15 @@ function createLook(roots: KernelRoots, clock: Clock): (startedAtMs: number) => 
   }
 
   return async (startedAtMs) => {
-    const isDue = startedAtMs - enumeratedAtMs >= FULL_SCAN_MS;
-    if (!isDue && quietAt !== null && agreed !== null && quietAt === readAnnouncements(roots)) {
-      return { quiet: true, scan: null, list: agreed.list };
-    }
-    quietAt = null;
     try {
+      const isDue = startedAtMs - enumeratedAtMs >= FULL_SCAN_MS;
+      if (!isDue && quietAt !== null && agreed !== null && quietAt === readAnnouncements(roots)) {
+        return { quiet: true, scan: null, list: agreed.list };
+      }
+      quietAt = null;
       return await enumerateAndCompare(startedAtMs);
     } catch (error) {
+      quietAt = null;
       previous = null;
       throw error;
     }

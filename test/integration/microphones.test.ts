@@ -1,88 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import { build } from 'esbuild';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { symlinkSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
 import type { Microphone } from '../../services/controller/world.ts';
-import type { WatcherLine } from './microphone-watcher.ts';
+import { newTree, watch } from './microphone-harness.ts';
 import * as usb from './usb-devices.ts';
-import { createUsbTree, type UsbTree, type UsbTreeOptions } from './usb-tree.ts';
-
-/** The real source in a process of its own, which sees a tree as its `/sys` and `/proc`. */
-interface Watcher {
-  process: ChildProcess;
-  lines: WatcherLine[];
-  /** The first line, from the ones after the last awaited, that fulfils the condition. */
-  until(what: string, fulfils: (line: WatcherLine) => boolean): Promise<WatcherLine>;
-  /** The line that says exactly these products are there, in whatever order. */
-  untilPresent(...products: string[]): Promise<Microphone[]>;
-}
-
-const DEADLINE_MS = 15_000;
-let folder: string;
-let program: string;
-const cleanUps: (() => void)[] = [];
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-watcher-'));
-  program = join(folder, 'watcher.mjs');
-  symlinkSync(resolve('node_modules'), join(folder, 'node_modules'));
-  const entryPoints = ['test/integration/microphone-watcher.ts'];
-  await build({ entryPoints, outfile: program, bundle: true, platform: 'node', format: 'esm', packages: 'external' });
-});
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-afterEach(() => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) cleanUp();
-});
-
-function newTree(options?: UsbTreeOptions): UsbTree {
-  const tree = createUsbTree(options);
-  cleanUps.push(tree.remove);
-  return tree;
-}
-
-function watch(tree: UsbTree): Watcher {
-  const child = spawn(process.execPath, [program], { env: tree.environment(), stdio: ['pipe', 'pipe', 'inherit'] });
-  cleanUps.push(() => child.kill('SIGKILL'));
-  const lines: WatcherLine[] = [];
-  let read = 0;
-  let wake = () => {};
-  createInterface({ input: child.stdout }).on('line', (text) => {
-    lines.push(JSON.parse(text));
-    wake();
-  });
-  const until: Watcher['until'] = async (what, fulfils) => {
-    const deadline = Date.now() + DEADLINE_MS;
-    for (;;) {
-      const line = lines[read];
-      if (line !== undefined) {
-        read += 1;
-        if (fulfils(line)) return line;
-        continue;
-      }
-      const leftMs = deadline - Date.now();
-      if (leftMs <= 0) throw new Error(`not within ${DEADLINE_MS} ms: ${what}; last: ${JSON.stringify(lines.at(-1))}`);
-      await new Promise<void>((done) => {
-        const timer = setTimeout(done, leftMs);
-        wake = () => {
-          clearTimeout(timer);
-          done();
-        };
-      });
-    }
-  };
-  const untilPresent: Watcher['untilPresent'] = async (...products) => {
-    const wanted = JSON.stringify(products.sort());
-    const names = (line: WatcherLine) => line.microphones?.map(({ product }) => product).sort();
-    const line = await until(`present are ${wanted}`, (each) => JSON.stringify(names(each)) === wanted);
-    return line.microphones ?? [];
-  };
-  return { process: child, lines, until, untilPresent };
-}
 
 function only(microphones: Microphone[]): Microphone {
   const [microphone] = microphones;
