@@ -66,7 +66,7 @@ export const HEARTBEAT_TTL_S = 30;
 export const SAMPLE_FORMATS = ['S16_LE', 'S24_3LE', 'S24_LE', 'S32_LE'] as const;
 export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
 
-/** Bytes that one sample of a format takes in ALSA's memory and in our files. */
+/** Bytes that one sample of a format takes in ALSA's memory, and at most in our files (S24_LE is packed into three there). */
 export const BYTES_PER_SAMPLE: Record<SampleFormat, number> = { S16_LE: 2, S24_3LE: 3, S24_LE: 4, S32_LE: 4 };
 
 /**

@@ -1,0 +1,119 @@
+/**
+ * The environment of a recorder, parsed once. The only file of this service that reads `process.env`.
+ */
+import { isAbsolute } from 'node:path';
+import {
+  isWorkspaceName,
+  RECORDER_ENV,
+  RECORDER_PATH,
+  type RecorderConfig,
+  recorderConfigSchema,
+  VIRTUAL_DEVICE,
+} from '../shared/contract.ts';
+
+/** Variables that move the two folders, for a recorder outside any container. */
+export const FOLDER_ENV = {
+  workspace: 'SILVASONIC_RECORDER_WORKSPACE',
+  run: 'SILVASONIC_RECORDER_RUN',
+} as const;
+
+export interface RecorderSettings {
+  /** `hw:1,0`, or `virtual`. */
+  device: string;
+  profileSlug: string;
+  instanceId: string;
+  config: RecorderConfig;
+  /** Absolute paths. */
+  workspacePath: string;
+  runPath: string;
+  /** For programs that are started: ours, with messages in English, which we read. */
+  childEnvironment: NodeJS.ProcessEnv;
+}
+
+export type RecorderSettingsOutcome = { ok: true; value: RecorderSettings } | { ok: false; message: string };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const DEVICE_PATTERN = /^hw:\d{1,3},\d{1,3}$/;
+const SLUG_PATTERN = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const LONGEST_QUOTE = 80;
+
+/** Reads all variables; all that are wrong are told at once, in one sentence. */
+export function readRecorderSettings(environment: Environment = process.env): RecorderSettingsOutcome {
+  const problems: string[] = [];
+  const read = (name: string, fallback: string | undefined, allowed: string, accepts: (text: string) => boolean) => {
+    const text = environment[name] ?? fallback;
+    if (text !== undefined && accepts(text)) return text;
+    problems.push(problem(name, text, allowed));
+    return '';
+  };
+  const device = read(RECORDER_ENV.device, undefined, `hw:<card>,<device> or ${VIRTUAL_DEVICE}`, (text) => {
+    return text === VIRTUAL_DEVICE || DEVICE_PATTERN.test(text);
+  });
+  const profileSlug = read(RECORDER_ENV.profileSlug, undefined, 'a-z, 0-9, dot, dash, underscore, up to 64', (text) =>
+    SLUG_PATTERN.test(text),
+  );
+  const instanceId = read(RECORDER_ENV.instanceId, undefined, '1 to 200 characters', (text) => {
+    return text.length > 0 && text.length <= 200;
+  });
+  const workspacePath = read(FOLDER_ENV.workspace, RECORDER_PATH.workspace, 'an absolute path', isAbsolute);
+  const runPath = read(FOLDER_ENV.run, RECORDER_PATH.run, 'an absolute path', isAbsolute);
+  const config = readConfig(environment[RECORDER_ENV.configJson], problems);
+  if (config === null || problems.length > 0) {
+    return { ok: false, message: `The recorder cannot start with this configuration: ${problems.join('; ')}.` };
+  }
+  const childEnvironment = { ...environment, LC_ALL: 'C' };
+  return { ok: true, value: { device, profileSlug, instanceId, config, workspacePath, runPath, childEnvironment } };
+}
+
+/** null: what is wrong was added to `problems`. */
+function readConfig(text: string | undefined, problems: string[]): RecorderConfig | null {
+  const name = RECORDER_ENV.configJson;
+  let json: unknown;
+  try {
+    json = JSON.parse(text ?? '');
+  } catch {
+    problems.push(problem(name, text, 'one JSON object'));
+    return null;
+  }
+  const parsed = recorderConfigSchema.safeParse(json);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const field = issue.path.length === 0 ? name : `${name} field ${issue.path.join('.')}`;
+      problems.push(problem(field, quote(valueAt(json, issue.path)), decapitalise(issue.message)));
+    }
+    return null;
+  }
+  if (!isWorkspaceName(parsed.data.microphone.workspace)) {
+    const allowed = '1 to 40 of a-z, 0-9 and dash, then a dash and 8 hexadecimal digits';
+    problems.push(problem(`${name} field microphone.workspace`, parsed.data.microphone.workspace, allowed));
+    return null;
+  }
+  return parsed.data;
+}
+
+function problem(name: string, given: string | undefined, allowed: string): string {
+  const shown = given === undefined ? 'nothing' : `"${shorten(given)}"`;
+  return `${name} was given ${shown}, allowed: ${allowed}`;
+}
+
+function shorten(text: string): string {
+  return text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text;
+}
+
+function quote(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function decapitalise(sentence: string): string {
+  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
+}
+
+function valueAt(json: unknown, path: PropertyKey[]): unknown {
+  let value = json;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = Reflect.get(value, key);
+  }
+  return value;
+}
