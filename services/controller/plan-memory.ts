@@ -132,20 +132,34 @@ export function absorbResults(
       continue;
     }
     const before = subjects.get(result.action.subject) ?? emptySubjectMemory(null);
-    subjects.set(result.action.subject, absorbResult({ ...before, lastActionEndedAtMs: result.endedAtMs }, result, nowMs, events));
+    subjects.set(
+      result.action.subject,
+      absorbResult({ ...before, lastActionEndedAtMs: result.endedAtMs }, result, nowMs, events),
+    );
   }
   return { memory: { ...memory, subjects, images }, events };
 }
 
-function absorbResult(memory: SubjectMemory, result: FinishedAction, nowMs: number, events: StationEvent[]): SubjectMemory {
+function absorbResult(
+  memory: SubjectMemory,
+  result: FinishedAction,
+  nowMs: number,
+  events: StationEvent[],
+): SubjectMemory {
   const { action, outcome } = result;
   const subject = action.subject;
   if (action.kind === 'remove') {
-    if (outcome.kind === 'done' || outcome.kind === 'lookAgain') return { ...memory, removeFailures: 0, removeFailure: null, removeRetryAtMs: 0 };
+    if (outcome.kind === 'done' || outcome.kind === 'lookAgain')
+      return { ...memory, removeFailures: 0, removeFailure: null, removeRetryAtMs: 0 };
     const why = { reason: 'RemoveFailed', message: `It could not be stopped and removed: ${outcome.message}` };
     if (memory.removeFailures === 0) events.push({ subject, type: 'warning', ...why });
     const delayMs = Math.min(REMOVE_BACKOFF_CAP_MS, 1000 * 2 ** memory.removeFailures);
-    return { ...memory, removeFailures: memory.removeFailures + 1, removeFailure: why, removeRetryAtMs: nowMs + delayMs };
+    return {
+      ...memory,
+      removeFailures: memory.removeFailures + 1,
+      removeFailure: why,
+      removeRetryAtMs: nowMs + delayMs,
+    };
   }
   switch (outcome.kind) {
     case 'done':
@@ -193,7 +207,13 @@ interface ImageInput {
 }
 
 /** Counts the end of a container, once. One that was not wished any more has ended as it should. */
-export function countEnd(memory: SubjectMemory, wish: Wish, ended: ObservedContainer, context: ImageContext, input: ImageInput): SubjectMemory {
+export function countEnd(
+  memory: SubjectMemory,
+  wish: Wish,
+  ended: ObservedContainer,
+  context: ImageContext,
+  input: ImageInput,
+): SubjectMemory {
   if (memory.countedContainerId === ended.id) return memory;
   const counted = { ...memory, countedContainerId: ended.id };
   if (wish.kind === 'off') return counted;
@@ -203,8 +223,15 @@ export function countEnd(memory: SubjectMemory, wish: Wish, ended: ObservedConta
 }
 
 /** Counts a stall. One that never advanced at all may be the image's fault. */
-export function countStall(memory: SubjectMemory, wish: Wish, container: ObservedContainer, context: ImageContext, input: ImageInput): SubjectMemory {
-  if (memory.watch?.advancingSinceMs === null && !memory.watch.adopted) countWrong(container.imageId, wish, context, input);
+export function countStall(
+  memory: SubjectMemory,
+  wish: Wish,
+  container: ObservedContainer,
+  context: ImageContext,
+  input: ImageInput,
+): SubjectMemory {
+  if (memory.watch?.advancingSinceMs === null && !memory.watch.adopted)
+    countWrong(container.imageId, wish, context, input);
   const why = { reason: 'Stalled', message: 'It ran but captured nothing any more: it is started anew.' };
   return fail(memory, wish.subject, why, false, input.nowMs, context.events);
 }
@@ -228,11 +255,22 @@ function countWrong(imageId: string, wish: Wish, context: ImageContext, input: I
 export function noteGoodRunning(memory: SubjectMemory, good: boolean, imageId: string): SubjectMemory {
   const adoptedAndWell = memory.watch?.adopted === true && memory.watch.advancingSinceMs !== null;
   if (!good && !adoptedAndWell) return memory;
-  return { ...memory, failures: 0, failure: null, blocked: false, retryAtMs: 0, credit: true, provenImageId: good ? imageId : memory.provenImageId };
+  return {
+    ...memory,
+    failures: 0,
+    failure: null,
+    blocked: false,
+    retryAtMs: 0,
+    credit: true,
+    provenImageId: good ? imageId : memory.provenImageId,
+  };
 }
 
 /** Which image to make a recorder of: the tag's, unless that one is known to be bad and another is known to be good. */
-export function chooseImage(image: { reference: string; currentId: string | null; lastGoodReference: string; lastGoodId: string | null }, images: ImageMemory): { reference: string; id: string | null } {
+export function chooseImage(
+  image: { reference: string; currentId: string | null; lastGoodReference: string; lastGoodId: string | null },
+  images: ImageMemory,
+): { reference: string; id: string | null } {
   const unusable = image.currentId === null || image.currentId === images.skippedId;
   if (unusable && image.lastGoodId !== null) return { reference: image.lastGoodReference, id: image.lastGoodId };
   return { reference: image.reference, id: image.currentId };
@@ -241,27 +279,67 @@ export function chooseImage(image: { reference: string; currentId: string | null
 /** What an exit code means (`RECORDER_EXIT`), as a sentence with what to do. */
 function explainEnd(ended: ObservedContainer): Explanation & { blocked: boolean; imagesFault: boolean } {
   const mild = { blocked: false, imagesFault: false };
-  if (ended.oomKilled) return { reason: 'OutOfMemory', message: 'It was ended for lack of memory: raise SILVASONIC_RECORDER_MEMORY_LIMIT.', ...mild };
+  if (ended.oomKilled)
+    return {
+      reason: 'OutOfMemory',
+      message: 'It was ended for lack of memory: raise SILVASONIC_RECORDER_MEMORY_LIMIT.',
+      ...mild,
+    };
   switch (ended.exitCode) {
     case RECORDER_EXIT.askedToStop:
       return { reason: 'Ended', message: 'It ended though nobody asked: something outside stopped it.', ...mild };
     case RECORDER_EXIT.microphoneGone:
-      return { reason: 'MicrophoneGone', message: 'The microphone vanished while recording: check plug, cable and hub.', ...mild };
+      return {
+        reason: 'MicrophoneGone',
+        message: 'The microphone vanished while recording: check plug, cable and hub.',
+        ...mild,
+      };
     case RECORDER_EXIT.microphoneBusy:
-      return { reason: 'MicrophoneBusy', message: 'Another program holds the microphone: stop it (PulseAudio and PipeWire are the usual ones).', ...mild };
+      return {
+        reason: 'MicrophoneBusy',
+        message: 'Another program holds the microphone: stop it (PulseAudio and PipeWire are the usual ones).',
+        ...mild,
+      };
     case RECORDER_EXIT.noPermission:
-      return { reason: 'NoPermission', message: 'The sound device may not be opened: give this user the group audio, or run the station as root.', blocked: true, imagesFault: false };
+      return {
+        reason: 'NoPermission',
+        message: 'The sound device may not be opened: give this user the group audio, or run the station as root.',
+        blocked: true,
+        imagesFault: false,
+      };
     case RECORDER_EXIT.formatRefused:
-      return { reason: 'FormatRefused', message: 'The microphone refuses this rate, format or channel count: choose another profile or clear its overrides.', blocked: true, imagesFault: false };
+      return {
+        reason: 'FormatRefused',
+        message:
+          'The microphone refuses this rate, format or channel count: choose another profile or clear its overrides.',
+        blocked: true,
+        imagesFault: false,
+      };
     case RECORDER_EXIT.folderUnwritable:
-      return { reason: 'FolderUnwritable', message: 'Its folder cannot be written: check the disk and who owns the folder.', blocked: true, imagesFault: false };
+      return {
+        reason: 'FolderUnwritable',
+        message: 'Its folder cannot be written: check the disk and who owns the folder.',
+        blocked: true,
+        imagesFault: false,
+      };
     case RECORDER_EXIT.badConfig:
-      return { reason: 'ConfigRefused', message: 'The recorder does not understand its configuration: controller and recorder image may be of different releases.', blocked: true, imagesFault: true };
+      return {
+        reason: 'ConfigRefused',
+        message:
+          'The recorder does not understand its configuration: controller and recorder image may be of different releases.',
+        blocked: true,
+        imagesFault: true,
+      };
     case 137:
       return { reason: 'Killed', message: 'It was killed from outside.', ...mild };
     case null:
       return { reason: 'Ended', message: 'It ended; the engine does not say how.', ...mild };
     default:
-      return { reason: 'Crashed', message: `It ended with code ${ended.exitCode}: see its log.`, blocked: false, imagesFault: true };
+      return {
+        reason: 'Crashed',
+        message: `It ended with code ${ended.exitCode}: see its log.`,
+        blocked: false,
+        imagesFault: true,
+      };
   }
 }

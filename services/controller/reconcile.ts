@@ -4,14 +4,31 @@
  * (what to do and why) → `actions` and `podman` (done).
  */
 import type { Executor } from './actions.ts';
-import { emptyInventoryMemory, type Inventory, inventory, type InventoryMemory } from './inventory.ts';
+import { emptyInventoryMemory, type Inventory, type InventoryMemory, inventory } from './inventory.ts';
 import type { Log } from './log.ts';
 import type { Dirty, Observed, Observer } from './observe.ts';
-import { type Outcome, type Plan, plan } from './plan.ts';
+import { plan } from './plan.ts';
 import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
+import type { Outcome, Plan } from './plan-outcome.ts';
 import { type Operator, wishes } from './spec.ts';
-import { emptyVirtualMemory, type VirtualMemory, type VirtualMicrophones, virtualMicrophones } from './virtual-microphones.ts';
-import type { Changes, Clock, DesiredState, DeviceRow, Reading, StationEvent, StatusChange, Store, Wish, Workspaces } from './world.ts';
+import {
+  emptyVirtualMemory,
+  type VirtualMemory,
+  type VirtualMicrophones,
+  virtualMicrophones,
+} from './virtual-microphones.ts';
+import type {
+  Changes,
+  Clock,
+  DesiredState,
+  DeviceRow,
+  Reading,
+  StationEvent,
+  StatusChange,
+  Store,
+  Wish,
+  Workspaces,
+} from './world.ts';
 
 export interface ReconcileSettings {
   operator: Omit<Operator, 'stationId'>;
@@ -95,7 +112,12 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       workspaceProblem: observed.workspaceProblem,
     });
 
-  const decide = (observed: Observed, wished: Wish[] | null, statuses: Awaited<ReturnType<Observer['readStatuses']>>, autoUpdate: boolean): Plan => {
+  const decide = (
+    observed: Observed,
+    wished: Wish[] | null,
+    statuses: Awaited<ReturnType<Observer['readStatuses']>>,
+    autoUpdate: boolean,
+  ): Plan => {
     const policy: Policy = { stallTimeoutMs: settings.stallTimeoutMs, goodAfterMs: settings.goodAfterMs, autoUpdate };
     const decided = plan({
       wishes: wished,
@@ -114,7 +136,9 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
 
   const record = async (changes: Changes): Promise<void> => {
     const events = [...pendingEvents, ...changes.events].slice(-PENDING_EVENTS);
-    const nothing = changes.devices.length + changes.statuses.length + events.length === 0 && changes.config.workspaceMarked === undefined;
+    const nothing =
+      changes.devices.length + changes.statuses.length + events.length === 0 &&
+      changes.config.workspaceMarked === undefined;
     if (nothing) return;
     const written = await ports.store.write({ ...changes, events });
     pendingEvents = written.ok ? [] : events;
@@ -137,16 +161,28 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       const statuses = await ports.observer.readStatuses(wished, observed.containers);
       const decided = decide(observed, wished, statuses, desired.config.autoUpdate);
       ports.executor.submit(decided.actions);
-      for (const action of decided.actions) ports.log.info({ subject: action.subject, reason: action.reason }, `${action.kind}: ${action.message}`);
+      for (const action of decided.actions)
+        ports.log.info({ subject: action.subject, reason: action.reason }, `${action.kind}: ${action.message}`);
 
       const statusChanges = changedStatuses(wished, decided.outcomes);
       const rows = withStatuses(stock.rows, statusChanges);
       const events = [...observed.events, ...stock.events, ...decided.events];
       logEvents(ports.log, events);
       const services = desired.services.map((row) => ({ ...row, ...findStatus(statusChanges, 'service', row.name) }));
-      const current: DesiredState = { ...desired, devices: rows, services, config: { ...desired.config, ...observed.configChanges } };
+      const current: DesiredState = {
+        ...desired,
+        devices: rows,
+        services,
+        config: { ...desired.config, ...observed.configChanges },
+      };
       ports.observer.remember(current);
-      snapshot = { stationId, stationName: desired.config.name, outcomes: decided.outcomes, devices: rows, line: stationLine(rows) };
+      snapshot = {
+        stationId,
+        stationName: desired.config.name,
+        outcomes: decided.outcomes,
+        devices: rows,
+        line: stationLine(rows),
+      };
       await record({ devices: stock.changes, statuses: statusChanges, events, config: observed.configChanges });
       return earliest([deadlineMs, decided.deadlineMs]);
     },
@@ -167,20 +203,32 @@ function changedStatuses(wished: readonly Wish[], outcomes: readonly Outcome[]):
     const before = told.get(outcome.subject);
     if (outcome.target === null || before === undefined || outcome.reason === 'StaleView') return [];
     const { phase, reason, message, observedGeneration } = outcome;
-    const same = before.phase === phase && before.reason === reason && before.message === message && before.observedGeneration === observedGeneration;
+    const same =
+      before.phase === phase &&
+      before.reason === reason &&
+      before.message === message &&
+      before.observedGeneration === observedGeneration;
     return same ? [] : [{ subject: outcome.target, phase, reason, message, observedGeneration }];
   });
 }
 
-function findStatus(changes: readonly StatusChange[], kind: 'device' | 'service', name: string): Partial<Omit<StatusChange, 'subject'>> {
-  const change = changes.find(({ subject }) => subject.kind === kind && (subject.kind === 'device' ? subject.id : subject.name) === name);
+function findStatus(
+  changes: readonly StatusChange[],
+  kind: 'device' | 'service',
+  name: string,
+): Partial<Omit<StatusChange, 'subject'>> {
+  const change = changes.find(
+    ({ subject }) => subject.kind === kind && (subject.kind === 'device' ? subject.id : subject.name) === name,
+  );
   if (change === undefined) return {};
   const { subject: _subject, ...columns } = change;
   return columns;
 }
 
 function withStatuses(rows: readonly DeviceRow[], changes: readonly StatusChange[]): DeviceRow[] {
-  const byId = new Map(changes.flatMap((change) => (change.subject.kind === 'device' ? [[change.subject.id, change] as const] : [])));
+  const byId = new Map(
+    changes.flatMap((change) => (change.subject.kind === 'device' ? [[change.subject.id, change] as const] : [])),
+  );
   return rows.map((row) => {
     const change = byId.get(row.id);
     if (change === undefined) return row;

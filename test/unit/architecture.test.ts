@@ -61,9 +61,20 @@ describe('a package is used in one place', () => {
   });
 });
 
-const PURE = ['world', 'inventory', 'spec', 'plan', 'plan-memory', 'progress', 'virtual-microphones'].map(
-  (name) => `services/controller/${name}.ts`,
-);
+const PURE = [
+  'world',
+  'inventory',
+  'device-identity',
+  'enrollment',
+  'spec',
+  'plan',
+  'plan-outcome',
+  'plan-memory',
+  'plan-telling',
+  'plan-updates',
+  'progress',
+  'virtual-microphones',
+].map((name) => `services/controller/${name}.ts`);
 PURE.push('services/shared/negotiate.ts', 'services/shared/profile.ts', 'services/shared/contract.ts');
 
 describe('pure files', () => {

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { MAX_DEVICES } from '../../services/controller/device-identity.ts';
 import {
   emptyInventoryMemory,
   FORGET_AFTER_MS,
   type InventoryInput,
   inventory,
-  MAX_DEVICES,
 } from '../../services/controller/inventory.ts';
 import type { DeviceRow, Microphone, ProfileRow, Reading } from '../../services/controller/world.ts';
 import { isWorkspaceName, workspaceDigest } from '../../services/shared/contract.ts';
@@ -199,6 +199,20 @@ describe('enrolment', () => {
       null,
     ],
     ['an exact match beside playback', umik(P1, 1, { kind: 'composite' }), [UMIK_PROFILE], 'enrolled', 'umik-1'],
+    [
+      'a match by name, plain',
+      umik(P1, 1, { productId: 'ffff' }),
+      [profileRow('named', { name: 'umik' })],
+      'enrolled',
+      'named',
+    ],
+    [
+      'a match by name, beside video',
+      umik(P1, 1, { productId: 'ffff', kind: 'composite' }),
+      [profileRow('named', { name: 'umik' })],
+      'pending',
+      null,
+    ],
     ['two equal matches', umik(P1), [UMIK_PROFILE, profileRow('other', { vid: '2752', pid: '0007' })], 'pending', null],
     ['no card yet', umik(P1, 1, { sound: null }), [UMIK_PROFILE], 'pending', null],
   ] as const)('%s', (_name, there, profiles, enrollmentStatus, profileSlug) => {

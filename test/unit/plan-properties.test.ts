@@ -1,8 +1,9 @@
 /** What holds for every plan, whatever the world looks like. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type PlanInput, plan, subjectOf } from '../../services/controller/plan.ts';
+import { plan } from '../../services/controller/plan.ts';
 import { emptyPlanMemory } from '../../services/controller/plan-memory.ts';
+import { type PlanInput, subjectOf } from '../../services/controller/plan-outcome.ts';
 import { wishes } from '../../services/controller/spec.ts';
 import type { Action, ObservedContainer, Reading, Wish } from '../../services/controller/world.ts';
 import { LABEL, type RecorderStatus } from '../../services/shared/contract.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type Plan, type PlanInput, plan } from '../../services/controller/plan.ts';
-import { emptyPlanMemory } from '../../services/controller/plan-memory.ts';
+import { plan } from '../../services/controller/plan.ts';
+import { chooseImage, emptyPlanMemory } from '../../services/controller/plan-memory.ts';
+import type { Plan, PlanInput } from '../../services/controller/plan-outcome.ts';
 import { recorderSubject, wishes } from '../../services/controller/spec.ts';
 import type { Action, ActionOutcome, ObservedContainer, Wish } from '../../services/controller/world.ts';
 import { RECORDER_EXIT, type RecorderStatus } from '../../services/shared/contract.ts';
@@ -159,6 +160,85 @@ describe('what a plan does', () => {
       planInput({ wishes: [wish({ recorderImage: { reference: 'localhost/x:latest', id: null } })] }),
     );
     expect(result.outcomes[0]).toMatchObject({ kind: 'blocked', phase: 'blocked', reason: 'ImageMissing' });
+  });
+});
+
+describe('what is left alone, and for how long', () => {
+  const flapping = wish({ flapping: new Map([[ID, { count: 5, untilMs: 9000 }]]) });
+
+  test('a hold starts nothing, keeps what runs, clears what ended, and looks again when it is over', () => {
+    const nothing = plan(planInput({ wishes: [flapping] }));
+    expect(nothing.actions).toEqual([]);
+    expect(nothing.outcomes[0]).toMatchObject({
+      kind: 'wait',
+      phase: 'backoff',
+      reason: 'FlappingPlug',
+      observedGeneration: 0,
+    });
+    expect(nothing.deadlineMs).toBe(9000);
+    const running = containerOf(wish());
+    const kept = plan(planInput({ wishes: [flapping], containers: reading([running]), statuses: statuses(status(5)) }));
+    expect(kept.actions).toEqual([]);
+    expect(kept.outcomes[0]).toMatchObject({ kind: 'keep', phase: 'recording', reason: 'FlappingPlug' });
+    const ended = plan(
+      planInput({ wishes: [flapping], containers: reading([{ ...running, state: 'ended', exitCode: 10 }]) }),
+    );
+    expect(ended.actions).toMatchObject([{ kind: 'remove', reason: 'MicrophoneGone' }]);
+  });
+
+  test('what the engine is at is looked at again soon, orphans too', () => {
+    const moving = containerOf(wish(), { state: 'moving' });
+    expect(plan(planInput({ wishes: [wish()], containers: reading([moving]) }))).toMatchObject({
+      actions: [],
+      deadlineMs: 2500,
+    });
+    expect(plan(planInput({ wishes: [], containers: reading([moving]) }))).toMatchObject({
+      actions: [],
+      deadlineMs: 2500,
+    });
+  });
+
+  test('a container that never started is cleared without a failure being counted', () => {
+    const { cycle, finish } = station({ wishes: [wish()] });
+    const torn = cycle(2000, { containers: reading([containerOf(wish(), { state: 'created' })], 2000) });
+    expect(torn.actions).toMatchObject([{ kind: 'remove', reason: 'NeverStarted' }]);
+    finish(torn.actions[0], done, 2010);
+    expect(cycle(2100, {}).actions.map(({ kind }) => kind)).toEqual(['run']);
+  });
+
+  test('an orphan is removed once: not again while the list is older than its removal', () => {
+    const orphan = strayContainer('gone');
+    const { cycle, finish } = station({ wishes: [] });
+    const first = cycle(2000, { containers: reading([orphan], 2000) });
+    finish(first.actions[0], done, 2100);
+    expect(cycle(2200, { containers: reading([orphan], 2100) }).actions).toEqual([]);
+    expect(cycle(2300, { containers: reading([orphan], 2250) }).actions).toHaveLength(1);
+  });
+
+  test('with the engine away a recorder that advances is still told to record, and what is off stays in effect', () => {
+    const recording = wish({ rows: [deviceRow(ID, { phase: 'recording', observedGeneration: 1 })] });
+    const away = plan(
+      planInput({ wishes: [recording], containers: failed<ObservedContainer[]>(), statuses: statuses(status(5)) }),
+    );
+    expect(away.outcomes[0]).toMatchObject({ phase: 'recording', reason: 'EngineUnavailable' });
+    const off = wish({ rows: [deviceRow(ID, { enabled: false, phase: 'disabled', observedGeneration: 1 })] });
+    expect(plan(planInput({ wishes: [off], containers: failed<ObservedContainer[]>() })).outcomes[0]).toMatchObject({
+      phase: 'disabled',
+      reason: 'SwitchedOff',
+    });
+  });
+
+  test('a start that got no answer, or was refused, waits; one that found the name taken by ours looks again', () => {
+    for (const [outcome, phase] of [
+      [{ kind: 'unknown', message: 'no answer' }, 'backoff'],
+      [{ kind: 'failed', reason: 'StartFailed', message: 'no' }, 'backoff'],
+      [{ kind: 'blocked', reason: 'NameTaken', message: 'taken' }, 'blocked'],
+      [{ kind: 'lookAgain', message: 'it is there already' }, 'starting'],
+    ] as const) {
+      const { cycle, finish } = station({ wishes: [wish()] });
+      finish(cycle(0, {}).actions[0], outcome, 10);
+      expect(cycle(100, {}).outcomes[0]?.phase).toBe(phase);
+    }
   });
 });
 
@@ -360,6 +440,26 @@ describe('updates', () => {
         good.cycle(nowMs, { containers: reading([live], nowMs), statuses: statuses(status(nowMs + 1)) }).actions,
     );
     expect(tags).toMatchObject([{ kind: 'tag', imageId: current.id, reference: image.lastGoodReference }]);
+  });
+});
+
+describe('which image', () => {
+  const image = { reference: 'x:latest', currentId: 'new', lastGoodReference: 'x:last-good', lastGoodId: 'old' };
+  const none = emptyPlanMemory.images;
+  test.each([
+    ['the tag means one', image, none, 'x:latest', 'new'],
+    ['the tag means a bad one', image, { ...none, skippedId: 'new' }, 'x:last-good', 'old'],
+    [
+      'the tag means another again',
+      { ...image, currentId: 'newer' },
+      { ...none, skippedId: 'new' },
+      'x:latest',
+      'newer',
+    ],
+    ['the tag means none', { ...image, currentId: null }, none, 'x:last-good', 'old'],
+    ['nothing better is known', { ...image, lastGoodId: null }, { ...none, skippedId: 'new' }, 'x:latest', 'new'],
+  ])('%s', (_name, given, images, reference, id) => {
+    expect(chooseImage(given, images)).toEqual({ reference, id });
   });
 });
 

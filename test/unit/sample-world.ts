@@ -1,7 +1,7 @@
 /** Ready-made pieces of the world for tests of the pure parts: each takes only what the test cares about. */
 
-import type { PlanInput } from '../../services/controller/plan.ts';
 import { emptyPlanMemory } from '../../services/controller/plan-memory.ts';
+import type { PlanInput } from '../../services/controller/plan-outcome.ts';
 import type { SpecInput } from '../../services/controller/spec.ts';
 import type {
   DesiredState,

@@ -1,0 +1,193 @@
+/**
+ * Which row is which microphone: settled once per incarnation and remembered. The surest ties come first, and what
+ * cannot be told yet is left open rather than guessed. Pure.
+ */
+import { createHash } from 'node:crypto';
+import type { DeviceRow, Microphone, Reading, StationEvent } from './world.ts';
+
+/** One incarnation that was given its row. It keeps that row as long as it lasts, whoever else comes or goes. */
+export interface Stay {
+  deviceId: string;
+  microphone: Microphone;
+  lastSeenMs: number;
+}
+
+/** What identities are settled from. */
+export interface IdentityInput {
+  scan: Reading<Microphone[]>;
+  rows: readonly DeviceRow[];
+  memory: { stays: ReadonlyMap<string, Stay>; scanned: boolean };
+  nowMs: number;
+  /** How long an unchanged incarnation may be missing before it counts as gone. */
+  graceMs: number;
+}
+
+export const MAX_DEVICES = 500;
+
+export interface Sighting {
+  /** Stays that go on: seen, or missing for less than the grace. */
+  stays: Map<string, Stay>;
+  /** Seen, but not yet given a row. In order of port path, so that the order of a scan decides nothing. */
+  fresh: Microphone[];
+  scanned: boolean;
+  events: StationEvent[];
+}
+
+/** A failed scan changes nothing: everyone who was there still is. */
+export function sight(input: IdentityInput): Sighting {
+  const { scan, memory, nowMs } = input;
+  if (!scan.ok) return { stays: new Map(memory.stays), fresh: [], scanned: memory.scanned, events: [] };
+  const byPort = new Map<string, Microphone>();
+  const events: StationEvent[] = [];
+  for (const microphone of scan.value) {
+    if (!byPort.has(microphone.portPath)) byPort.set(microphone.portPath, microphone);
+    else events.push(twoOnOnePort(microphone));
+  }
+  const stays = new Map<string, Stay>();
+  for (const [incarnation, stay] of memory.stays) {
+    const there = byPort.get(stay.microphone.portPath);
+    if (there?.incarnation === incarnation) stays.set(incarnation, { ...stay, lastSeenMs: nowMs });
+    else if (there === undefined && nowMs - stay.lastSeenMs < input.graceMs) stays.set(incarnation, stay);
+  }
+  const fresh = [...byPort.values()]
+    .filter((microphone) => !stays.has(microphone.incarnation))
+    .sort((a, b) => compare(a.portPath, b.portPath));
+  return { stays, fresh, scanned: true, events };
+}
+
+function twoOnOnePort(microphone: Microphone): StationEvent {
+  return {
+    subject: 'station',
+    type: 'warning',
+    reason: 'TwoDevicesOnOnePort',
+    message: `Two devices were reported on port ${microphone.portPath}; only the first is used. Plug them in again.`,
+  };
+}
+
+export interface Assignment {
+  stays: Map<string, Stay>;
+  /** Rows that are new, by id. */
+  created: Map<string, Microphone>;
+  /** Keys (vendor, product, serial) seen on two devices at once. */
+  sharedKeys: Set<string>;
+  events: StationEvent[];
+}
+
+type Bearer = { vendorId: string; productId: string; serial: string | null };
+
+export const serialKey = (bearer: Bearer): string => JSON.stringify([bearer.vendorId, bearer.productId, bearer.serial]);
+
+/**
+ * Gives each fresh microphone its row, the surest ties first: same port and serial; then a serial that nobody else
+ * bears; then a new row. While a device that bears the same serial has only just gone missing it may be this one
+ * moved to another port, or its twin: that is left open until the grace is over.
+ */
+export function assign(input: IdentityInput, sighting: Sighting): Assignment {
+  const stays = new Map(sighting.stays);
+  const claimed = new Set([...stays.values()].map((stay) => stay.deviceId));
+  const rowsByKey = groupBy(input.rows, serialKey);
+  const sharedKeys = findSharedKeys(input, sighting);
+  const created = new Map<string, Microphone>();
+  const events: StationEvent[] = [];
+  const give = (microphone: Microphone, deviceId: string): void => {
+    stays.set(microphone.incarnation, { deviceId, microphone, lastSeenMs: input.nowMs });
+    claimed.add(deviceId);
+  };
+
+  const elsewhere = sighting.fresh.filter((microphone) => {
+    const row = rowsByKey
+      .get(serialKey(microphone))
+      ?.find((candidate) => candidate.portPath === microphone.portPath && !claimed.has(candidate.id));
+    if (row !== undefined) give(microphone, row.id);
+    return row === undefined;
+  });
+  const taken = new Set([...input.rows.map((row) => row.id), ...[...stays.values()].map((stay) => stay.deviceId)]);
+  for (const microphone of elsewhere) {
+    const key = serialKey(microphone);
+    const rows = rowsByKey.get(key) ?? [];
+    const only = rows[0];
+    const unshared = microphone.serial !== null && !sharedKeys.has(key);
+    if (
+      unshared &&
+      [...stays.values()].some((stay) => stay.lastSeenMs < input.nowMs && serialKey(stay.microphone) === key)
+    )
+      continue;
+    if (unshared && only !== undefined && rows.length === 1 && !claimed.has(only.id)) give(microphone, only.id);
+    else if (taken.size >= MAX_DEVICES) events.push(tooManyDevices(microphone));
+    else {
+      const id = newDeviceId(microphone, unshared && rows.length === 0, taken);
+      taken.add(id);
+      created.set(id, microphone);
+      give(microphone, id);
+    }
+  }
+  const known = new Set(input.rows.map((row) => row.id));
+  for (const stay of stays.values()) {
+    if (!created.has(stay.deviceId) && !known.has(stay.deviceId)) created.set(stay.deviceId, stay.microphone);
+  }
+  return { stays, created, sharedKeys, events };
+}
+
+/** Keys that a row says are shared, or that two devices bear in this very scan. */
+function findSharedKeys(input: IdentityInput, sighting: Sighting): Set<string> {
+  const shared = new Set(input.rows.filter((row) => row.serialShared).map(serialKey));
+  const seen = new Set<string>();
+  const there = [...sighting.stays.values()]
+    .filter((stay) => stay.lastSeenMs === input.nowMs)
+    .map((stay) => stay.microphone);
+  for (const microphone of [...there, ...sighting.fresh]) {
+    if (microphone.serial === null) continue;
+    const key = serialKey(microphone);
+    if (seen.has(key)) shared.add(key);
+    seen.add(key);
+  }
+  return shared;
+}
+
+function tooManyDevices(microphone: Microphone): StationEvent {
+  return {
+    subject: 'station',
+    type: 'warning',
+    reason: 'TooManyDevices',
+    message: `${microphone.product} is not remembered: ${MAX_DEVICES} devices are, which is the most. Forget some that are no longer used.`,
+  };
+}
+
+/**
+ * `vid-pid-serial` where that is safe and free, else named by the port. Letters, digits, dot, dash and underscore only:
+ * the id stands in labels, URLs and file metadata.
+ */
+function newDeviceId(microphone: Microphone, bySerial: boolean, taken: ReadonlySet<string>): string {
+  const model = `${microphone.vendorId}-${microphone.productId}`;
+  if (bySerial && microphone.serial !== null) {
+    const id = `${model}-${safeName(microphone.serial)}`;
+    if (!taken.has(id)) return id;
+  }
+  const ports = microphone.portPath.split('/').at(-1) ?? '';
+  const digest = shortDigest(`${microphone.portPath}\n${microphone.serial ?? ''}`);
+  const id = `${model}-port${ports.replace(/[^0-9.]/g, '').slice(0, 20)}-${digest}`;
+  for (let attempt = 2; ; attempt += 1) {
+    const candidate = attempt === 2 ? id : `${id}-${attempt - 1}`;
+    if (!taken.has(candidate)) return candidate;
+  }
+}
+
+function safeName(text: string): string {
+  if (/^[A-Za-z0-9._-]{1,64}$/.test(text) && !text.includes('..')) return text;
+  const words = text.replace(/[^A-Za-z0-9]+/g, '-').slice(0, 32);
+  return `${words}-${shortDigest(text)}`;
+}
+
+const shortDigest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8);
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}

@@ -1,0 +1,86 @@
+/**
+ * What a person is told of a subject: phase, reason and sentence of what runs, and which changes become events. Pure.
+ */
+import { LABEL, type RecorderStatus } from '../shared/contract.ts';
+import type { SubjectMemory } from './plan-memory.ts';
+import { type Context, type Decided, settled } from './plan-outcome.ts';
+import type { Explanation, ObservedContainer, Phase, ServicePhase, StationEvent, Wish } from './world.ts';
+
+export function describeRunning(
+  wish: Extract<Wish, { kind: 'run' }>,
+  container: ObservedContainer,
+  memory: SubjectMemory,
+  status: RecorderStatus | null,
+): Decided {
+  const advanced = wish.workspace === null || (memory.watch?.advancingSinceMs ?? null) !== null;
+  const adopted = memory.watch?.adopted === true;
+  const extras = notes(wish, container, memory);
+  const tellAs = (phase: Phase | ServicePhase, why: Explanation, reached: boolean): Decided => {
+    const message = [why.message, ...extras.map((note) => note.message)].join(' ');
+    return settled(wish, 'keep', phase, { reason: why.reason, message }, reached, memory);
+  };
+  if (status?.state === 'no_space')
+    return tellAs('blocked', { reason: status.reason || 'NoSpace', message: status.message }, true);
+  if (status?.state === 'retrying')
+    return tellAs('waiting', { reason: status.reason || 'Retrying', message: status.message }, false);
+  const recording = wish.workspace === null || advanced || (adopted && status?.state === 'recording');
+  if (!recording)
+    return tellAs('starting', { reason: 'Starting', message: 'Started; waiting for the first sound.' }, false);
+  if (status?.silent)
+    return tellAs(
+      'recording',
+      { reason: 'Silent', message: 'Recording, but nothing is heard: check the microphone and its cable.' },
+      advanced,
+    );
+  const reason = extras[0]?.reason ?? 'Recording';
+  return tellAs(wish.target.kind === 'device' ? 'recording' : 'running', { reason, message: 'Recording.' }, advanced);
+}
+
+/** What a person should know of something that runs all the same. */
+function notes(
+  wish: Extract<Wish, { kind: 'run' }>,
+  container: ObservedContainer,
+  memory: SubjectMemory,
+): Explanation[] {
+  const warnings = wish.message === '' ? [] : [{ reason: wish.reason, message: wish.message }];
+  const update = isUpdateWaiting(wish, container)
+    ? [{ reason: 'UpdateWaiting', message: 'An update waits for the next restart; “apply now” does it at once.' }]
+    : [];
+  return [...warnings, ...memory.refusedLimits, ...update];
+}
+
+export function isUpdateWaiting(wish: Wish, container: ObservedContainer): boolean {
+  return wish.kind === 'run' && wish.template !== null && container.labels[LABEL.template] !== wish.template;
+}
+
+const TOLD_PHASES: Partial<Record<Phase | ServicePhase, StationEvent['type']>> = {
+  offline: 'normal',
+  pending: 'normal',
+  disabled: 'normal',
+  ignored: 'normal',
+  recording: 'normal',
+  running: 'normal',
+  blocked: 'warning',
+};
+/** Reasons that make an otherwise normal phase worth a warning. */
+const WARNING_REASONS = new Set([
+  'Silent',
+  'FlappingPlug',
+  'OomScoreRefused',
+  'MemoryLimitRefused',
+  'ProfileInvalid',
+  'SettingsInvalid',
+]);
+
+/** An event for each change of phase or reason that matters; failures told theirs when they were counted. */
+export function tell(wish: Wish, decided: Decided, context: Context): SubjectMemory {
+  const { outcome, memory } = decided;
+  if (outcome.kind === 'wait' && (outcome.reason === 'InFlight' || outcome.reason === 'StaleView')) return memory;
+  const changed = memory.told.phase !== outcome.phase || memory.told.reason !== outcome.reason;
+  const type = WARNING_REASONS.has(outcome.reason) ? 'warning' : TOLD_PHASES[outcome.phase];
+  const alreadyCounted = memory.failure !== null && memory.failure.reason === outcome.reason;
+  if (changed && type !== undefined && !alreadyCounted) {
+    context.events.push({ subject: wish.subject, type, reason: outcome.reason, message: outcome.message });
+  }
+  return { ...memory, told: { phase: outcome.phase, reason: outcome.reason } };
+}
