@@ -3,18 +3,10 @@
  * for a program. Writing into it while the program runs is plugging and unplugging. Everything that a program may meet
  * half-written is built aside and moved into place, in the order in which the kernel shows it.
  */
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { join } from 'node:path';
+import { createTreeFiles, type TreeFiles } from './tree-files.ts';
 import { hub, streamText, type UsbDeviceSpec } from './usb-devices.ts';
 
 export interface UsbTreeOptions {
@@ -72,7 +64,7 @@ export interface UsbTree {
   bringUsb(): void;
   /** Who holds a capture device, as `sub0/status` tells. null: nobody. */
   setHolder(device: PluggedDevice, pid: number | null): void;
-  /** Puts a file of a device or card in place of what is there; path from the root of the tree. */
+  /** Puts a file in place of what is there; path from the root of the tree. The kernel announces nothing of it. */
   write(path: string, content: string | Uint8Array): void;
   /** Nodes of all cards that are there now; for placeholders in the real `/dev/snd`. */
   nodes(): SoundNode[];
@@ -83,146 +75,53 @@ export interface UsbTree {
 const SOUND_MAJOR = 116;
 const MINOR = { cardStep: 32, playback: 16, capture: 24 } as const;
 
+/** What the machine is like just now. */
+interface Machine {
+  files: TreeFiles;
+  devices: Set<PluggedDevice>;
+  /** PCI address of each host controller, and the number of its first bus. */
+  controllers: { pci: string; firstBus: number }[];
+  usbPresent: boolean;
+  firstCard: number;
+  nextAddress: number;
+  /** null: this kernel does not number its announcements. */
+  announcements: number | null;
+}
+
+/** Makes a machine with one host controller and nothing plugged in. */
 export function createUsbTree({ firstCard = 1, announces = true, hasUsb = true }: UsbTreeOptions = {}): UsbTree {
   const root = mkdtempSync(join(tmpdir(), 'silvasonic-usb-'));
-  const files = createFiles(root);
+  const files = createTreeFiles(root);
   const devices = new Set<PluggedDevice>();
-  /** PCI address of each host controller → number of its first bus. */
-  let controllers: { pci: string; firstBus: number }[] = [];
-  let usbPresent = false;
-  let announcements = 1000;
-  let nextAddress = 2;
-
-  function announce(): void {
-    announcements += 1;
-    if (announces) files.write('sys/kernel/uevent_seqnum', `${announcements}\n`);
-  }
-
-  function controllerOf(index: number): { pci: string; firstBus: number } {
-    const controller = controllers[index];
-    if (controller === undefined) throw new Error(`there is no host controller ${index}; add it first`);
-    return controller;
-  }
-
-  function place(controller: number, port: string): { name: string; path: string } {
-    const { pci, firstBus } = controllerOf(controller);
-    const ports = port.split('.');
-    const chain = ports.map((_, index) => `${firstBus}-${ports.slice(0, index + 1).join('.')}`);
-    return { name: chain.at(-1) ?? '', path: `sys/devices/pci0000:00/${pci}/usb${firstBus}/${chain.join('/')}` };
-  }
-
-  function showController(index: number): void {
-    const { pci, firstBus } = controllerOf(index);
-    for (const [offset, product] of ['0002', '0003'].entries()) {
-      const bus = firstBus + offset;
-      const path = `sys/devices/pci0000:00/${pci}/usb${bus}`;
-      const names = { vendorId: '1d6b', productId: product, product: 'xHCI Host Controller', manufacturer: 'Linux' };
-      const spec = { ...hub(), ...names, serial: pci };
-      files.buildFolder(path, deviceFiles(spec, { bus, address: 1, devpath: '0', descriptors: spec.descriptors }));
-      files.link(`sys/bus/usb/devices/usb${bus}`, path);
-    }
-    announce();
-  }
-
-  function show(device: PluggedDevice, descriptors: Uint8Array | null): void {
-    const { name, path } = place(device.controller, device.port);
-    device.address = nextAddress++;
-    device.folder = name;
-    const bus = controllerOf(device.controller).firstBus;
-    const at = { bus, address: device.address, devpath: device.port, descriptors };
-    files.buildFolder(path, { ...deviceFiles(device.spec, at), [`${name}:1.0/bInterfaceNumber`]: '00\n' });
-    files.link(`sys/bus/usb/devices/${name}`, path);
-    files.link(`sys/bus/usb/devices/${name}:1.0`, `${path}/${name}:1.0`);
-    announce();
-  }
-
-  function hide(device: PluggedDevice): void {
-    const { name, path } = place(device.controller, device.port);
-    files.unlink(`sys/bus/usb/devices/${name}:1.0`);
-    files.unlink(`sys/bus/usb/devices/${name}`);
-    announce();
-    files.removeFolder(path);
-    device.folder = null;
-    device.address = null;
-  }
-
-  const tree: UsbTree = {
+  const announcements = announces ? 1000 : null;
+  const machine: Machine = {
+    files,
+    devices,
+    controllers: [],
+    usbPresent: false,
+    firstCard,
+    nextAddress: 2,
+    announcements,
+  };
+  files.makeFolder('sys/kernel');
+  files.makeFolder('proc/asound');
+  addHostController(machine);
+  announce(machine);
+  if (hasUsb) bringUsb(machine);
+  return {
     root,
     environment: (base = process.env) => ({
       ...base,
       UMOCKDEV_DIR: root,
       LD_PRELOAD: [base.LD_PRELOAD, 'libumockdev-preload.so.0'].filter(Boolean).join(':'),
     }),
-    plug(spec, { port = nextFreePort(devices), controller = 0, sound = 'now', descriptors = spec.descriptors } = {}) {
-      const parent = port.split('.').slice(0, -1).join('.');
-      const isThere = (at: string) => [...devices].some((each) => each.controller === controller && each.port === at);
-      if (parent !== '' && !isThere(parent)) tree.plug(hub(), { port: parent, controller });
-      if (isThere(port)) throw new Error(`port ${port} is taken`);
-      const device: PluggedDevice = { spec, controller, port, folder: null, address: null, card: null, nodes: [] };
-      show(device, descriptors);
-      devices.add(device);
-      if (sound === 'now' && spec.sound !== null) tree.addCard(device);
-      return device;
-    },
-    unplug(device) {
-      for (const each of devices) {
-        const hangsBelow = each.controller === device.controller && each.port.startsWith(`${device.port}.`);
-        if (hangsBelow) tree.unplug(each);
-      }
-      if (device.card !== null) tree.removeCard(device);
-      hide(device);
-      devices.delete(device);
-    },
-    addCard(device) {
-      const taken = new Set([...devices].map((each) => each.card));
-      let card = firstCard;
-      while (taken.has(card)) card += 1;
-      device.card = card;
-      device.nodes = showCard(files, device, card, place(device.controller, device.port));
-      announce();
-      return device.nodes;
-    },
-    removeCard(device) {
-      const { name, path } = place(device.controller, device.port);
-      for (const node of device.nodes) files.unlink(`sys/class/sound/${node.path.replace('/dev/snd/', '')}`);
-      files.unlink(`sys/class/sound/card${device.card}`);
-      files.removeFolder(`${path}/${name}:1.0/sound`);
-      files.removeFolder(`proc/asound/card${device.card}`);
-      device.card = null;
-      device.nodes = [];
-      announce();
-    },
-    addHostController() {
-      const index = controllers.length;
-      controllers.push({ pci: `0000:00:${(0x14 + index).toString(16)}.0`, firstBus: 2 * index + 1 });
-      if (usbPresent) showController(index);
-      return index;
-    },
-    rebootInOtherOrder() {
-      const all = [...devices];
-      for (const device of [...all].reverse()) if (device.folder !== null) tree.unplug(device);
-      for (const { pci, firstBus } of controllers) {
-        for (const bus of [firstBus, firstBus + 1]) {
-          files.unlink(`sys/bus/usb/devices/usb${bus}`);
-          files.removeFolder(`sys/devices/pci0000:00/${pci}/usb${bus}`);
-        }
-      }
-      const count = controllers.length;
-      controllers = controllers.map(({ pci }, index) => ({ pci, firstBus: 2 * (count - index) - 1 }));
-      for (const index of controllers.keys()) showController(index);
-      // Deepest last, so that hubs are there; otherwise the other way round than before.
-      for (const device of all.reverse().sort((a, b) => a.port.split('.').length - b.port.split('.').length)) {
-        show(device, device.spec.descriptors);
-        devices.add(device);
-        if (device.spec.sound !== null) tree.addCard(device);
-      }
-    },
-    bringUsb() {
-      usbPresent = true;
-      files.makeFolder('sys/bus/usb/devices');
-      files.makeFolder('sys/class/sound');
-      for (const index of controllers.keys()) showController(index);
-    },
+    plug: (spec, options = {}) => plug(machine, spec, options),
+    unplug: (device) => unplug(machine, device),
+    addCard: (device) => addCard(machine, device),
+    removeCard: (device) => removeCard(machine, device),
+    addHostController: () => addHostController(machine),
+    rebootInOtherOrder: () => rebootInOtherOrder(machine),
+    bringUsb: () => bringUsb(machine),
     setHolder(device, pid) {
       const status = pid === null ? 'closed\n' : `state: RUNNING\nowner_pid   : ${pid}\ntrigger_time: 12.345\n`;
       files.write(`proc/asound/card${device.card}/pcm0c/sub0/status`, status);
@@ -231,13 +130,130 @@ export function createUsbTree({ firstCard = 1, announces = true, hasUsb = true }
     nodes: () => [...devices].flatMap((device) => device.nodes),
     remove: () => rmSync(root, { recursive: true, force: true }),
   };
+}
 
-  files.makeFolder('sys/kernel');
-  files.makeFolder('proc/asound');
-  tree.addHostController();
-  announce();
-  if (hasUsb) tree.bringUsb();
-  return tree;
+function announce(machine: Machine): void {
+  if (machine.announcements === null) return;
+  machine.announcements += 1;
+  machine.files.write('sys/kernel/uevent_seqnum', `${machine.announcements}\n`);
+}
+
+// ----------------------------------------------------------------------------------------------------------- buses
+
+function controllerOf(machine: Machine, index: number): { pci: string; firstBus: number } {
+  const controller = machine.controllers[index];
+  if (controller === undefined) throw new Error(`there is no host controller ${index}; add it first`);
+  return controller;
+}
+
+/** Name and path of the folder of what is plugged in there. */
+function placeOf(
+  machine: Machine,
+  { controller, port }: { controller: number; port: string },
+): { name: string; path: string } {
+  const { pci, firstBus } = controllerOf(machine, controller);
+  const ports = port.split('.');
+  const chain = ports.map((_, index) => `${firstBus}-${ports.slice(0, index + 1).join('.')}`);
+  return { name: chain.at(-1) ?? '', path: `sys/devices/pci0000:00/${pci}/usb${firstBus}/${chain.join('/')}` };
+}
+
+function addHostController(machine: Machine): number {
+  const index = machine.controllers.length;
+  machine.controllers.push({ pci: `0000:00:${(0x14 + index).toString(16)}.0`, firstBus: 2 * index + 1 });
+  if (machine.usbPresent) showController(machine, index);
+  return index;
+}
+
+function bringUsb(machine: Machine): void {
+  machine.usbPresent = true;
+  machine.files.makeFolder('sys/bus/usb/devices');
+  machine.files.makeFolder('sys/class/sound');
+  for (const index of machine.controllers.keys()) showController(machine, index);
+}
+
+/** As xHCI shows itself: one root hub for USB 2, the next for USB 3. */
+function showController(machine: Machine, index: number): void {
+  const { pci, firstBus } = controllerOf(machine, index);
+  for (const [offset, productId] of ['0002', '0003'].entries()) {
+    const bus = firstBus + offset;
+    const path = `sys/devices/pci0000:00/${pci}/usb${bus}`;
+    const names = { vendorId: '1d6b', productId, product: 'xHCI Host Controller', manufacturer: 'Linux', serial: pci };
+    const spec = { ...hub(), ...names };
+    machine.files.buildFolder(
+      path,
+      deviceFiles(spec, { bus, address: 1, devpath: '0', descriptors: spec.descriptors }),
+    );
+    machine.files.link(`sys/bus/usb/devices/usb${bus}`, path);
+  }
+  announce(machine);
+}
+
+function rebootInOtherOrder(machine: Machine): void {
+  const { files, devices } = machine;
+  const all = [...devices];
+  for (const device of [...all].reverse()) if (device.folder !== null) unplug(machine, device);
+  for (const { pci, firstBus } of machine.controllers) {
+    for (const bus of [firstBus, firstBus + 1]) {
+      files.unlink(`sys/bus/usb/devices/usb${bus}`);
+      files.removeFolder(`sys/devices/pci0000:00/${pci}/usb${bus}`);
+    }
+  }
+  const count = machine.controllers.length;
+  machine.controllers = machine.controllers.map(({ pci }, index) => ({ pci, firstBus: 2 * (count - index) - 1 }));
+  for (const index of machine.controllers.keys()) showController(machine, index);
+  // Hubs before what hangs on them; otherwise the other way round than before.
+  const depth = ({ port }: PluggedDevice) => port.split('.').length;
+  for (const device of all.reverse().sort((a, b) => depth(a) - depth(b))) {
+    showDevice(machine, device, device.spec.descriptors);
+    devices.add(device);
+    if (device.spec.sound !== null) addCard(machine, device);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------- devices
+
+function plug(machine: Machine, spec: UsbDeviceSpec, options: PlugOptions): PluggedDevice {
+  const { controller = 0, sound = 'now', descriptors = spec.descriptors } = options;
+  const port = options.port ?? nextFreePort(machine.devices);
+  const isThere = (at: string) =>
+    [...machine.devices].some((each) => each.controller === controller && each.port === at);
+  const parent = port.split('.').slice(0, -1).join('.');
+  if (parent !== '' && !isThere(parent)) plug(machine, hub(), { port: parent, controller });
+  if (isThere(port)) throw new Error(`port ${port} is taken`);
+  const device: PluggedDevice = { spec, controller, port, folder: null, address: null, card: null, nodes: [] };
+  showDevice(machine, device, descriptors);
+  machine.devices.add(device);
+  if (sound === 'now' && spec.sound !== null) addCard(machine, device);
+  return device;
+}
+
+function unplug(machine: Machine, device: PluggedDevice): void {
+  for (const each of machine.devices) {
+    const hangsBelow = each.controller === device.controller && each.port.startsWith(`${device.port}.`);
+    if (hangsBelow) unplug(machine, each);
+  }
+  if (device.card !== null) removeCard(machine, device);
+  const { name, path } = placeOf(machine, device);
+  machine.files.unlink(`sys/bus/usb/devices/${name}:1.0`);
+  machine.files.unlink(`sys/bus/usb/devices/${name}`);
+  announce(machine);
+  machine.files.removeFolder(path);
+  device.folder = null;
+  device.address = null;
+  machine.devices.delete(device);
+}
+
+function showDevice(machine: Machine, device: PluggedDevice, descriptors: Uint8Array | null): void {
+  const { files } = machine;
+  const { name, path } = placeOf(machine, device);
+  device.address = machine.nextAddress++;
+  device.folder = name;
+  const bus = controllerOf(machine, device.controller).firstBus;
+  const at = { bus, address: device.address, devpath: device.port, descriptors };
+  files.buildFolder(path, { ...deviceFiles(device.spec, at), [`${name}:1.0/bInterfaceNumber`]: '00\n' });
+  files.link(`sys/bus/usb/devices/${name}`, path);
+  files.link(`sys/bus/usb/devices/${name}:1.0`, `${path}/${name}:1.0`);
+  announce(machine);
 }
 
 function nextFreePort(devices: Set<PluggedDevice>): string {
@@ -276,86 +292,62 @@ function deviceFiles(
   return files;
 }
 
+// ----------------------------------------------------------------------------------------------------------- sound
+
 /** Makes a card's files in procfs and sysfs, and last the links by which it is found. */
-function showCard(
-  files: Files,
-  { spec, address }: PluggedDevice,
-  card: number,
-  at: { name: string; path: string },
-): SoundNode[] {
-  const capture = (spec.sound?.capture.length ?? 0) > 0;
-  const playback = (spec.sound?.playback.length ?? 0) > 0;
-  const node = (name: string, offset: number): SoundNode => {
-    return { path: `/dev/snd/${name}`, major: SOUND_MAJOR, minor: MINOR.cardStep * card + offset };
-  };
-  const nodes = [
-    node(`controlC${card}`, 0),
-    ...(capture ? [node(`pcmC${card}D0c`, MINOR.capture)] : []),
-    ...(playback ? [node(`pcmC${card}D0p`, MINOR.playback)] : []),
-  ];
-  const bus = at.name.split('-')[0] ?? '';
-  files.buildFolder(`proc/asound/card${card}`, {
-    id: `${(spec.product ?? 'Device').replace(/[^A-Za-z0-9]/g, '').slice(-15)}\n`,
-    usbid: `${spec.vendorId}:${spec.productId}\n`,
-    usbbus: `${bus.padStart(3, '0')}/${String(address).padStart(3, '0')}\n`,
-    stream0: streamText(spec, at.name),
-    ...(capture && { 'pcm0c/sub0/status': 'closed\n' }),
-    ...(playback && { 'pcm0p/sub0/status': 'closed\n' }),
-  });
-  const folder = `${at.path}/${at.name}:1.0/sound`;
-  const names = nodes.map(({ path }) => path.replace('/dev/snd/', ''));
+function addCard(machine: Machine, device: PluggedDevice): SoundNode[] {
+  const { files, firstCard } = machine;
+  const taken = new Set([...machine.devices].map((each) => each.card));
+  let card = firstCard;
+  while (taken.has(card)) card += 1;
+  const { name, path } = placeOf(machine, device);
+  const nodes = nodesOf(device.spec, card);
+  const names = nodes.map((node) => node.path.replace('/dev/snd/', ''));
+  files.buildFolder(`proc/asound/card${card}`, procFiles(device, name));
+  const folder = `${path}/${name}:1.0/sound`;
   files.buildFolder(folder, {
     [`card${card}/number`]: `${card}\n`,
-    ...Object.fromEntries(
-      nodes.map(({ major, minor }, index) => [`card${card}/${names[index]}/dev`, `${major}:${minor}\n`]),
-    ),
+    ...Object.fromEntries(nodes.map(({ major, minor }, at) => [`card${card}/${names[at]}/dev`, `${major}:${minor}\n`])),
   });
   files.link(`sys/class/sound/card${card}`, `${folder}/card${card}`);
-  for (const name of names) files.link(`sys/class/sound/${name}`, `${folder}/card${card}/${name}`);
+  for (const each of names) files.link(`sys/class/sound/${each}`, `${folder}/card${card}/${each}`);
+  device.card = card;
+  device.nodes = nodes;
+  announce(machine);
   return nodes;
 }
 
-// ----------------------------------------------------------------------------------------------- files of the tree
-
-interface Files {
-  write(path: string, content: string | Uint8Array): void;
-  buildFolder(path: string, content: Record<string, string | Uint8Array>): void;
-  makeFolder(path: string): void;
-  removeFolder(path: string): void;
-  link(path: string, target: string): void;
-  unlink(path: string): void;
+function removeCard(machine: Machine, device: PluggedDevice): void {
+  const { files } = machine;
+  const { name, path } = placeOf(machine, device);
+  for (const node of device.nodes) files.unlink(`sys/class/sound/${node.path.replace('/dev/snd/', '')}`);
+  files.unlink(`sys/class/sound/card${device.card}`);
+  files.removeFolder(`${path}/${name}:1.0/sound`);
+  files.removeFolder(`proc/asound/card${device.card}`);
+  device.card = null;
+  device.nodes = [];
+  announce(machine);
 }
 
-/** Changes to the tree that a program sees either not at all or whole. Paths are relative to its root. */
-function createFiles(root: string): Files {
-  const aside = join(root, '.aside');
-  mkdirSync(aside);
+function nodesOf({ sound }: UsbDeviceSpec, card: number): SoundNode[] {
+  const node = (name: string, offset: number): SoundNode => {
+    return { path: `/dev/snd/${name}`, major: SOUND_MAJOR, minor: MINOR.cardStep * card + offset };
+  };
+  return [
+    node(`controlC${card}`, 0),
+    ...(sound !== null && sound.capture.length > 0 ? [node(`pcmC${card}D0c`, MINOR.capture)] : []),
+    ...(sound !== null && sound.playback.length > 0 ? [node(`pcmC${card}D0p`, MINOR.playback)] : []),
+  ];
+}
+
+function procFiles({ spec, address }: PluggedDevice, folder: string): Record<string, string> {
+  const bus = folder.split('-')[0] ?? '';
   return {
-    write(path, content) {
-      mkdirSync(dirname(join(root, path)), { recursive: true });
-      writeFileSync(join(aside, 'file'), content);
-      renameSync(join(aside, 'file'), join(root, path));
-    },
-    buildFolder(path, content) {
-      const folder = join(aside, 'folder');
-      for (const [name, value] of Object.entries(content)) {
-        mkdirSync(dirname(join(folder, name)), { recursive: true });
-        writeFileSync(join(folder, name), value);
-      }
-      mkdirSync(dirname(join(root, path)), { recursive: true });
-      renameSync(folder, join(root, path));
-    },
-    makeFolder: (path) => void mkdirSync(join(root, path), { recursive: true }),
-    removeFolder(path) {
-      renameSync(join(root, path), join(aside, 'old'));
-      rmSync(join(aside, 'old'), { recursive: true });
-    },
-    link(path, target) {
-      mkdirSync(dirname(join(root, path)), { recursive: true });
-      symlinkSync(relative(dirname(join(root, path)), join(root, target)), join(root, path));
-    },
-    unlink(path) {
-      if (existsSync(dirname(join(root, path)))) unlinkSync(join(root, path));
-    },
+    id: `${(spec.product ?? 'Device').replace(/[^A-Za-z0-9]/g, '').slice(-15)}\n`,
+    usbid: `${spec.vendorId}:${spec.productId}\n`,
+    usbbus: `${bus.padStart(3, '0')}/${String(address).padStart(3, '0')}\n`,
+    stream0: streamText(spec, folder),
+    ...(spec.sound !== null && spec.sound.capture.length > 0 && { 'pcm0c/sub0/status': 'closed\n' }),
+    ...(spec.sound !== null && spec.sound.playback.length > 0 && { 'pcm0p/sub0/status': 'closed\n' }),
   };
 }
