@@ -48,7 +48,14 @@ const STOP_TIMEOUT_S = 10;
 export function createController(ports: ControllerPorts, settings: ControllerSettings): Controller {
   const { clock, engine, store, bus, microphones, workspaces, log } = ports;
   const startedAtMs = clock.nowMs();
-  const counters: Counters = { cycles: 0, cycleErrors: 0, actions: 0, failedActions: 0, lastCycleMs: 0, slowestCycleMs: 0 };
+  const counters: Counters = {
+    cycles: 0,
+    cycleErrors: 0,
+    actions: 0,
+    failedActions: 0,
+    lastCycleMs: 0,
+    slowestCycleMs: 0,
+  };
   let lastCycleEndMs: number | null = null;
   let stopHeartbeat = (): void => {};
 
@@ -149,5 +156,6 @@ async function stopRecorders(engine: Engine, stationId: string | null, log: Log)
     return;
   }
   const outcomes = await Promise.all(containers.value.map((container) => engine.remove(container.id, STOP_TIMEOUT_S)));
-  for (const outcome of outcomes) if (outcome.kind !== 'done') log.warn({ outcome }, 'A recorder could not be stopped.');
+  for (const outcome of outcomes)
+    if (outcome.kind !== 'done') log.warn({ outcome }, 'A recorder could not be stopped.');
 }

@@ -4,7 +4,7 @@
  */
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, freemem, loadavg, totalmem } from 'node:os';
-import { type Heartbeat, HEARTBEAT_INTERVAL_MS, type RecorderStatus } from '../shared/contract.ts';
+import { HEARTBEAT_INTERVAL_MS, type Heartbeat, type RecorderStatus } from '../shared/contract.ts';
 import type { Snapshot } from './reconcile.ts';
 import type { Bus, Clock, DependencyState, DeviceRow, Workspaces } from './world.ts';
 
@@ -55,7 +55,9 @@ async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promis
   const snapshot = sources.snapshot();
   const at = sources.clock.wallMs();
   const active = snapshot.devices.filter((row) => row.phase === 'recording' || row.phase === 'starting');
-  const recorders = active.map(async (row) => recorderHeartbeat(row, await sources.workspaces.readStatus(row.workspace), sources.version, at));
+  const recorders = active.map(async (row) =>
+    recorderHeartbeat(row, await sources.workspaces.readStatus(row.workspace), sources.version, at),
+  );
   const disk = await diskOf(sources.recorderWorkspace);
   const controller: Heartbeat = {
     schema: 1,
@@ -71,16 +73,28 @@ async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promis
       ...sources.counters(),
       stationId: snapshot.stationId,
       active: active.length,
-      failed: snapshot.devices.filter((row) => row.phase === 'backoff' || row.phase === 'blocked' || row.phase === 'stalled').length,
+      failed: snapshot.devices.filter(
+        (row) => row.phase === 'backoff' || row.phase === 'blocked' || row.phase === 'stalled',
+      ).length,
       dependencies: sources.dependencies(),
-      load: { average1m: loadavg()[0] ?? 0, cpus: availableParallelism(), memoryFreeBytes: freemem(), memoryTotalBytes: totalmem() },
+      load: {
+        average1m: loadavg()[0] ?? 0,
+        cpus: availableParallelism(),
+        memoryFreeBytes: freemem(),
+        memoryTotalBytes: totalmem(),
+      },
       disk,
     },
   };
   return [controller, ...(await Promise.all(recorders))];
 }
 
-function recorderHeartbeat(row: DeviceRow, status: { ok: true; value: RecorderStatus | null } | { ok: false; error: string }, version: string, at: number): Heartbeat {
+function recorderHeartbeat(
+  row: DeviceRow,
+  status: { ok: true; value: RecorderStatus | null } | { ok: false; error: string },
+  version: string,
+  at: number,
+): Heartbeat {
   const told = status.ok ? status.value : null;
   return {
     schema: 1,

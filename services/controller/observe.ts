@@ -57,7 +57,10 @@ export interface ObserverOptions {
 
 export interface Observer {
   refresh(isTick: boolean): Promise<Observed>;
-  readStatuses(wished: readonly Wish[], containers: Reading<ObservedContainer[]>): Promise<Map<SubjectKey, Reading<RecorderStatus | null>>>;
+  readStatuses(
+    wished: readonly Wish[],
+    containers: Reading<ObservedContainer[]>,
+  ): Promise<Map<SubjectKey, Reading<RecorderStatus | null>>>;
   markDirty(what: Dirty): void;
   /** Keeps what the cycle goes by: in memory, and on disk where it would be missed after a wiped database. */
   remember(state: DesiredState): void;
@@ -112,7 +115,13 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
     if (known !== null) {
       const adopted = await ports.store.adopt(known);
       const found = read.stationId === null ? 'was empty' : 'belongs to another station';
-      if (adopted.ok) events.push(warning('DatabaseRestored', `The database ${found}: devices, profiles and settings were restored from the last good state.`));
+      if (adopted.ok)
+        events.push(
+          warning(
+            'DatabaseRestored',
+            `The database ${found}: devices, profiles and settings were restored from the last good state.`,
+          ),
+        );
       return;
     }
     const marker = await ports.workspaces.readMarker();
@@ -147,7 +156,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
     if (!dirty.has('containers') && containers.ok) return;
     dirty.delete('containers');
     const reading = await patience('containers', () => ports.engine.list(id));
-    if (reading === 'late') containers = { ok: false, error: 'The engine has not answered yet.', startedAtMs: ports.clock.nowMs() };
+    if (reading === 'late')
+      containers = { ok: false, error: 'The engine has not answered yet.', startedAtMs: ports.clock.nowMs() };
     else containers = reading;
     if (containers.ok) lastContainers = containers.value;
     else dirty.add('containers');
@@ -176,7 +186,10 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
         stationId === null ? null : refreshContainers(stationId),
         stationId === null ? null : refreshImages(),
       ]);
-      const workspace = desired === null || stationId === null ? noProblem : await lookAtWorkspace(ports.workspaces, stationId, desired.config);
+      const workspace =
+        desired === null || stationId === null
+          ? noProblem
+          : await lookAtWorkspace(ports.workspaces, stationId, desired.config);
       const told = events;
       events = [];
       return {
@@ -196,14 +209,20 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       };
     },
     async readStatuses(wished, reading) {
-      const live = new Set(reading.ok ? reading.value.filter(({ state }) => state === 'live').map((container) => container.labels[LABEL.deviceId]) : []);
+      const live = new Set(
+        reading.ok
+          ? reading.value.filter(({ state }) => state === 'live').map((container) => container.labels[LABEL.deviceId])
+          : [],
+      );
       const wanted = wished.flatMap((wish) => {
         if (wish.target.kind !== 'device' || wish.kind === 'off') return [];
         const looking = reading.ok ? live.has(wish.target.id) : wish.told.phase === 'recording';
         const row = desired?.devices.find((device) => wish.target.kind === 'device' && device.id === wish.target.id);
         return looking && row !== undefined ? [{ subject: recorderSubject(row.id), workspace: row.workspace }] : [];
       });
-      const statuses = wanted.map(async ({ subject, workspace }) => [subject, await ports.workspaces.readStatus(workspace)] as const);
+      const statuses = wanted.map(
+        async ({ subject, workspace }) => [subject, await ports.workspaces.readStatus(workspace)] as const,
+      );
       return new Map(await Promise.all(statuses));
     },
     remember(state) {
@@ -239,8 +258,15 @@ function withoutStatus(state: DesiredState): DesiredState {
 const noProblem: { problem: Explanation | null; marked: boolean } = { problem: null, marked: false };
 
 /** Is the disk there that recordings belong on? A folder without its marker would fill the SD card underneath. */
-async function lookAtWorkspace(workspaces: Workspaces, stationId: string, config: StationConfig): Promise<typeof noProblem> {
-  const trouble = (reason: string, message: string): typeof noProblem => ({ problem: { reason, message }, marked: false });
+async function lookAtWorkspace(
+  workspaces: Workspaces,
+  stationId: string,
+  config: StationConfig,
+): Promise<typeof noProblem> {
+  const trouble = (reason: string, message: string): typeof noProblem => ({
+    problem: { reason, message },
+    marked: false,
+  });
   const marker = await workspaces.readMarker();
   if (!marker.ok) return trouble('WorkspaceUnreadable', marker.error);
   if (marker.value === stationId) return config.workspaceMarked ? noProblem : { problem: null, marked: true };

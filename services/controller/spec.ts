@@ -82,7 +82,13 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
     generation: row.generation,
     told: row,
   };
-  const off = (phase: Phase, reason: string, message: string): Wish => ({ ...base, kind: 'off', phase, reason, message });
+  const off = (phase: Phase, reason: string, message: string): Wish => ({
+    ...base,
+    kind: 'off',
+    phase,
+    reason,
+    message,
+  });
   const hold = (phase: Phase, why: Explanation, untilMs: number | null = null): Wish => ({
     ...base,
     kind: 'hold',
@@ -121,9 +127,14 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   };
 }
 
-function pendingWish(row: DeviceRow, microphone: Microphone, off: (phase: Phase, reason: string, message: string) => Wish): Wish {
+function pendingWish(
+  row: DeviceRow,
+  microphone: Microphone,
+  off: (phase: Phase, reason: string, message: string) => Wish,
+): Wish {
   if (microphone.obstacle !== null) return off('pending', microphone.obstacle.reason, microphone.obstacle.message);
-  const suggestion = row.suggestedProfile === null ? 'no profile matches' : `suggested profile: ${row.suggestedProfile}`;
+  const suggestion =
+    row.suggestedProfile === null ? 'no profile matches' : `suggested profile: ${row.suggestedProfile}`;
   return off('pending', 'DecisionNeeded', `New: choose a profile or ignore it (${suggestion}).`);
 }
 
@@ -134,9 +145,17 @@ function flappingPlug(): Explanation {
   };
 }
 
-function findObstacle(row: DeviceRow, microphone: Microphone, input: SpecInput): (Explanation & { phase: Phase }) | null {
+function findObstacle(
+  row: DeviceRow,
+  microphone: Microphone,
+  input: SpecInput,
+): (Explanation & { phase: Phase }) | null {
   if (microphone.sound === null) {
-    const why = microphone.obstacle ?? { reason: 'WaitingForSound', message: 'Waiting for the sound system.', lasting: false };
+    const why = microphone.obstacle ?? {
+      reason: 'WaitingForSound',
+      message: 'Waiting for the sound system.',
+      lasting: false,
+    };
     return { phase: why.lasting ? 'blocked' : 'waiting', reason: why.reason, message: why.message };
   }
   if (input.workspaceProblem !== null) return { phase: 'blocked', ...input.workspaceProblem };
@@ -155,20 +174,36 @@ type Prepared = { ok: true; config: RecorderConfig; warnings: Explanation[] } | 
 /** Settles profile, person and hardware. What cannot be settled blocks this one device and says why. */
 function prepare(row: DeviceRow, microphone: Microphone, profile: ProfileRow | undefined, input: SpecInput): Prepared {
   if (profile === undefined) {
-    return { ok: false, reason: 'ProfileMissing', message: `There is no profile ${JSON.stringify(row.profileSlug)}: choose another one.` };
+    return {
+      ok: false,
+      reason: 'ProfileMissing',
+      message: `There is no profile ${JSON.stringify(row.profileSlug)}: choose another one.`,
+    };
   }
   if (!profile.config.ok) {
-    return { ok: false, reason: 'ProfileInvalid', message: `Profile ${profile.slug} cannot be used: ${profile.config.message}` };
+    return {
+      ok: false,
+      reason: 'ProfileInvalid',
+      message: `Profile ${profile.slug} cannot be used: ${profile.config.message}`,
+    };
   }
   if (!row.settings.ok) {
-    return { ok: false, reason: 'SettingsInvalid', message: `This microphone's own settings cannot be used: ${row.settings.message}` };
+    return {
+      ok: false,
+      reason: 'SettingsInvalid',
+      message: `This microphone's own settings cannot be used: ${row.settings.message}`,
+    };
   }
   // What could not be read this time may have been read when the device was first seen.
   const offered = microphone.sound?.capabilities ?? row.capabilities;
   const capabilities = offered.offers.length > 0 ? offered : row.capabilities;
   const negotiated = negotiate(profile.config.value, capabilities, row.settings.value);
   if (!negotiated.ok) return negotiated;
-  return { ok: true, config: recorderConfig(row, profile, profile.config.value, negotiated, input), warnings: negotiated.warnings };
+  return {
+    ok: true,
+    config: recorderConfig(row, profile, profile.config.value, negotiated, input),
+    warnings: negotiated.warnings,
+  };
 }
 
 function recorderConfig(
@@ -205,7 +240,13 @@ function recorderConfig(
 
 type Container = { spec: ContainerSpec; intent: string; template: string | null };
 
-function recorderContainer(row: DeviceRow, microphone: Microphone, profileSlug: string, config: RecorderConfig, input: SpecInput): Container {
+function recorderContainer(
+  row: DeviceRow,
+  microphone: Microphone,
+  profileSlug: string,
+  config: RecorderConfig,
+  input: SpecInput,
+): Container {
   const { operator } = input;
   const spec: ContainerSpec = {
     name: containerName(operator.stationId, `recorder-${row.workspace}`),
@@ -226,7 +267,11 @@ function recorderContainer(row: DeviceRow, microphone: Microphone, profileSlug: 
     },
     network: 'none',
     binds: [
-      { source: `${operator.hostRecorderWorkspace}/${row.workspace}`, target: RECORDER_PATH.workspace, readOnly: false },
+      {
+        source: `${operator.hostRecorderWorkspace}/${row.workspace}`,
+        target: RECORDER_PATH.workspace,
+        readOnly: false,
+      },
       { source: `${operator.hostRunPath}/${row.workspace}`, target: RECORDER_PATH.run, readOnly: false },
     ],
     devices: microphone.sound?.nodes ?? [],
@@ -244,7 +289,11 @@ function recorderContainer(row: DeviceRow, microphone: Microphone, profileSlug: 
   };
   const intent = recorderIntent(row, microphone, profileSlug, config, spec);
   const template = input.recorderImage.id === null ? null : templateHash(spec, input.recorderImage.id);
-  const labels = { ...spec.labels, [LABEL.intent]: intent, ...(template === null ? {} : { [LABEL.template]: template }) };
+  const labels = {
+    ...spec.labels,
+    [LABEL.intent]: intent,
+    ...(template === null ? {} : { [LABEL.template]: template }),
+  };
   return { spec: { ...spec, labels }, intent, template };
 }
 
@@ -257,7 +306,13 @@ export function containerName(stationId: string, part: string): string {
  * What a person, the operator or the hardware decided. Names, position and what is done with finished segments are left
  * out on purpose: nobody wants a night interrupted because a microphone was given a nicer name.
  */
-function recorderIntent(row: DeviceRow, microphone: Microphone, profileSlug: string, config: RecorderConfig, spec: ContainerSpec): string {
+function recorderIntent(
+  row: DeviceRow,
+  microphone: Microphone,
+  profileSlug: string,
+  config: RecorderConfig,
+  spec: ContainerSpec,
+): string {
   return hash({
     profile: profileSlug,
     rate: config.rate,

@@ -31,7 +31,11 @@ export interface VirtualInput {
 }
 
 /** The virtual microphones that are plugged in now, and when that may change by itself (monotonic ms). */
-export function virtualMicrophones(input: VirtualInput): { microphones: Microphone[]; memory: VirtualMemory; deadlineMs: number | null } {
+export function virtualMicrophones(input: VirtualInput): {
+  microphones: Microphone[];
+  memory: VirtualMemory;
+  deadlineMs: number | null;
+} {
   const { wanted, nowMs } = input;
   if (wanted.kind === 'fixed') {
     const microphones = Array.from({ length: wanted.count }, (_, index) => virtualMicrophone(index + 1));

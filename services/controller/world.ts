@@ -14,7 +14,9 @@ import type { Heartbeat, RecorderStatus } from '../shared/contract.ts';
 import type { Capabilities, DeviceSettings, ProfileConfig } from '../shared/profile.ts';
 
 /** An observation. `startedAtMs` (monotonic) is when it began: it tells nothing of what happened after that. */
-export type Reading<T> = { ok: true; value: T; startedAtMs: number } | { ok: false; error: string; startedAtMs: number };
+export type Reading<T> =
+  | { ok: true; value: T; startedAtMs: number }
+  | { ok: false; error: string; startedAtMs: number };
 
 /** Something outside that came parsed, or a sentence for a person that says what was given and what is allowed. */
 export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string };
