@@ -1,7 +1,7 @@
 /**
  * Where `npm start`, `npm test` and `npm run clean` begin: on any machine, before anything is installed.
  *
- * This file parses on Node 4 and loads nothing until the version is known to be good: somebody with an old Node must
+ * This file parses on Node 6 and loads nothing until the version is known to be good: somebody with an old Node must
  * read a sentence and not a syntax error. The files that it loads then are free to use everything that Node 20.19 has,
  * but no package.
  */

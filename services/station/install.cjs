@@ -29,9 +29,10 @@ function needs({
     ? { commands: ['crun', 'runc'], apt: 'crun', dnf: 'crun', pacman: 'crun' }
     : // crun refuses to run beside cgroups v1.
       { commands: ['runc'], apt: 'runc', dnf: 'runc', pacman: 'runc' };
+  const others = { dnf: 'nftables', pacman: 'nftables' };
   const firewall = newDebian
-    ? { commands: ['nft'], apt: 'nftables' }
-    : { commands: ['iptables', 'nft'], apt: 'iptables' };
+    ? { commands: ['nft'], apt: 'nftables', ...others }
+    : { commands: ['iptables', 'nft'], apt: 'iptables', ...others };
   const list = [
     { why: 'runs each recorder in a container', commands: ['podman'], apt: 'podman', dnf: 'podman', pacman: 'podman' },
     { why: 'starts containers for Podman', ...runtime },

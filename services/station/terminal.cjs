@@ -64,16 +64,20 @@ function createTerminal({ output = process.stdout, logPath }) {
   return { say, note, begin, logPath };
 }
 
-/** Asks a yes/no question; Enter means yes. No terminal to ask on means yes too: nobody is there to answer. */
-function confirm(question, { yes, input = process.stdin, output = process.stdout }) {
+/**
+ * Asks a yes/no question; Enter means `byDefault`. No terminal to ask on means yes: nobody is there to answer. Who
+ * must not take that for an answer looks first.
+ */
+function confirm(question, { yes, byDefault = true, input = process.stdin, output = process.stdout }) {
   if (yes || !input.isTTY || !output.isTTY) return Promise.resolve(true);
   return new Promise((resolve) => {
     const reader = createInterface({ input, output });
     let answered = false;
-    reader.question(`${question} [Y/n] `, (answer) => {
+    reader.question(`${question} ${byDefault ? '[Y/n]' : '[y/N]'} `, (answer) => {
       answered = true;
       reader.close();
-      resolve(/^(y|yes|)$/i.test(answer.trim()));
+      const text = answer.trim();
+      resolve(text === '' ? byDefault : /^(y|yes)$/i.test(text));
     });
     reader.on('close', () => {
       if (!answered) resolve(false);

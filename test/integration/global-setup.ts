@@ -1,0 +1,117 @@
+/**
+ * One Podman for all integration tests that need the real images: own storage, own socket, own containers, so that a
+ * station that runs on the same machine is never touched. Its storage is kept from run to run, because building the
+ * images is what takes the time; containers are not.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { acquireLock, type HeldLock } from '../../services/controller/lock.ts';
+import type { Log } from '../../services/controller/log.ts';
+import { type OwnEngine, startEngine } from '../../services/station/engine.ts';
+import { checkContainersRun, ensureImages, type ImageRecipe, RECORDER_IMAGE } from '../../services/station/images.ts';
+
+/** What a test gets by `inject('stationEngine')`; `station-engine.ts` turns it into the engine or a thrown sentence. */
+export type ProvidedEngine =
+  | {
+      kind: 'ready';
+      socketPath: string;
+      /** Makes a `podman` command see this engine. */
+      environment: Record<string, string>;
+      recorderImage: string;
+      /** The recorder with a microphone that does not exist; see recorder-image/README.md. */
+      testRecorderImage: string;
+    }
+  | { kind: 'failed'; message: string };
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    stationEngine: ProvidedEngine;
+  }
+}
+
+const TEST_RECORDER_IMAGE: ImageRecipe = {
+  name: 'localhost/silvasonic-recorder-test:latest',
+  containerfile: 'test/integration/recorder-image/Containerfile',
+  context: 'test/integration/recorder-image',
+};
+
+const REPOSITORY = resolve(import.meta.dirname, '../..');
+/** More runs than this at once on one machine is a mistake. */
+const MOST_RUNS = 8;
+const CLEANUP_DEADLINE_MS = 120_000;
+
+const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+
+/** Failing to prepare the engine fails the tests that ask for it, with the reason; all others run. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const cacheFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'silvasonic');
+  const { folder, lock } = await takeStorage(cacheFolder);
+  const socketFolder = mkdtempSync(join(tmpdir(), 'silvasonic-test-'));
+  let engine: OwnEngine | null = null;
+  try {
+    engine = await startEngine({
+      folder,
+      root: join(folder, 'storage'),
+      runRoot: join(folder, 'run'),
+      socketPath: join(socketFolder, 'podman.sock'),
+      log: silent,
+    });
+    await prepare(engine, cacheFolder);
+    const { socketPath, environment } = engine;
+    const images = { recorderImage: RECORDER_IMAGE.name, testRecorderImage: TEST_RECORDER_IMAGE.name };
+    project.provide('stationEngine', { kind: 'ready', socketPath, environment, ...images });
+  } catch (error) {
+    project.provide('stationEngine', { kind: 'failed', message: describe(error) });
+  }
+  return async () => {
+    if (engine !== null) {
+      await removeContainers(engine);
+      await engine.stop();
+    }
+    rmSync(socketFolder, { recursive: true, force: true });
+    await lock.release();
+  };
+}
+
+/** The first storage that no other test run uses at this moment. Its lock is freed by the kernel however we end. */
+async function takeStorage(cacheFolder: string): Promise<{ folder: string; lock: HeldLock }> {
+  for (let number = 1; number <= MOST_RUNS; number += 1) {
+    const folder = join(cacheFolder, `test-engine-${number}`);
+    mkdirSync(folder, { recursive: true });
+    const lock = await acquireLock(join(folder, 'in-use.lock'));
+    if (lock.kind === 'held') return { folder, lock };
+  }
+  throw new Error(`${MOST_RUNS} test runs use ${cacheFolder} already: wait until one of them has ended.`);
+}
+
+async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
+  // Of a run that was killed.
+  await removeContainers(engine);
+  await ensureImages({
+    podman: engine.podman,
+    repositoryFolder: REPOSITORY,
+    cacheFolder,
+    recipes: [RECORDER_IMAGE, TEST_RECORDER_IMAGE],
+    progress: (text) => console.log(`  images: ${text}`),
+  });
+  await checkContainersRun(engine.podman);
+}
+
+async function removeContainers(engine: OwnEngine): Promise<void> {
+  for (const args of [
+    ['rm', '--all', '--force', '--time', '0'],
+    ['network', 'prune', '--force'],
+    ['volume', 'prune', '--force'],
+  ]) {
+    const result = await engine.podman(args, CLEANUP_DEADLINE_MS);
+    if (result.code !== 0) throw new Error(`podman ${args.join(' ')}: ${result.stderr || result.stdout}`);
+  }
+}
+
+/** A sentence with everything that caused it. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}\n${describe(error.cause)}`;
+}
