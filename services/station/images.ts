@@ -171,7 +171,7 @@ function failure(sentence: string, { stderr, stdout }: { stderr: string; stdout:
  * @throws Error with a sentence for a person, with what Podman answered
  */
 export async function checkContainersRun(podman: PodmanCommand, image: string = RECORDER_IMAGE.name): Promise<void> {
-  const args = ['run', '--rm', '--network', 'none', '--entrypoint', '/bin/true', image];
+  const args = ['run', '--rm', '--pull=never', '--network', 'none', '--entrypoint', '/bin/true', image];
   const result = await podman(args, QUICK_DEADLINE_MS);
   if (result.code === 0) return;
   throw failure(containerProblem(result.stderr), result);
