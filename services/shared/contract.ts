@@ -103,7 +103,9 @@ export const recorderConfigSchema = z.strictObject({
     id: z.string().max(64),
     name: z.string().max(200),
     /** Degrees, WGS 84. */
-    position: z.strictObject({ latitude: z.number().min(-90).max(90), longitude: z.number().min(-180).max(180) }).nullable(),
+    position: z
+      .strictObject({ latitude: z.number().min(-90).max(90), longitude: z.number().min(-180).max(180) })
+      .nullable(),
   }),
   /** Free space below which the recorder waits instead of writing. Bytes. */
   reserveBytes: z.int().min(0),
@@ -127,9 +129,7 @@ export const recorderStatusSchema = z.object({
   rate: z.number().min(0),
   channels: z.number().min(0),
   format: z.string().max(16),
-  levels: z
-    .array(z.object({ rmsDbfs: z.number(), peakDbfs: z.number(), clipped: z.boolean() }))
-    .max(32),
+  levels: z.array(z.object({ rmsDbfs: z.number(), peakDbfs: z.number(), clipped: z.boolean() })).max(32),
   silent: z.boolean(),
   overruns: z.number().min(0),
   lostFrames: z.number().min(0),

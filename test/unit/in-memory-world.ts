@@ -280,7 +280,9 @@ function createEngine(state: WorldState, clock: Clock, good: Good, bad: Bad): In
 
 /** A recorder that lives advances, 48 frames a millisecond. */
 function livelyStatus(state: WorldState, clock: Clock, workspace: string): RecorderStatus | null {
-  const container = state.containers.find(({ name, state: engineState }) => name.endsWith(workspace) && engineState === 'live');
+  const container = state.containers.find(
+    ({ name, state: engineState }) => name.endsWith(workspace) && engineState === 'live',
+  );
   return container === undefined ? null : status(1 + clock.nowMs() * 48, { run: container.id });
 }
 
