@@ -1,0 +1,250 @@
+/**
+ * The bus: a nudge that says "look again" comes in, heartbeats go out. Best effort on purpose: a nudge that is lost costs
+ * at most a tick, and a station without Redis records all the same.
+ */
+import { Redis } from 'ioredis';
+import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, statusKey } from '../shared/contract.ts';
+import { withoutCredentials } from './environment.ts';
+import { createStateLog, type Log } from './log.ts';
+import type { Bus, Clock, DependencyState } from './world.ts';
+
+export interface RedisBusOptions {
+  /** `redis://` or `rediss://`, with credentials and database where needed. */
+  url: string;
+  clock: Clock;
+  log: Log;
+  /** Names the connections in `CLIENT LIST`. */
+  instance: string;
+}
+
+/** Whoever runs controller and page in one process speaks directly. */
+export type InProcessBus = Bus & {
+  nudge(): void;
+  /** Returns its cancellation. */
+  onHeartbeat(callback: (heartbeat: Heartbeat) => void): () => void;
+};
+
+const CONNECT_DEADLINE_MS = 5000;
+/** From the connection to the confirmed subscription: a frozen Redis accepts connections and says nothing. */
+const SUBSCRIBE_DEADLINE_MS = 5000;
+const PUBLISH_DEADLINE_MS = 2000;
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 30_000;
+const KEEP_ALIVE_MS = 10_000;
+
+/**
+ * Two connections, as one that is subscribed cannot publish; the publishing one is made at the first heartbeat. After
+ * each subscription `onNudge` is called once, as a nudge may have been missed meanwhile.
+ */
+export function createRedisBus({ url, clock, log, instance }: RedisBusOptions): Bus {
+  const where = withoutCredentials(url);
+  const state = createState(clock, log, where);
+  const open = (role: string, retryDelayMs: (times: number) => number): Redis =>
+    new Redis(url, {
+      connectionName: `silvasonic-${instance}-${role}`,
+      lazyConnect: true,
+      connectTimeout: CONNECT_DEADLINE_MS,
+      keepAlive: KEEP_ALIVE_MS,
+      retryStrategy: retryDelayMs,
+      // What cannot be sent now is out of date later.
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      // The subscription that follows each connection is check enough.
+      enableReadyCheck: false,
+      autoResubscribe: false,
+      maxRetriesPerRequest: 0,
+      disableClientInfo: true,
+    });
+  const subscriber = createSubscriber({ open, clock, state, where });
+  const publisher = createPublisher({ open, clock });
+
+  return {
+    start: subscriber.start,
+    async publish(heartbeat) {
+      const outcome = await publisher.publish(heartbeat);
+      // Frozen: the subscription would never say so by itself, and nudges may get lost.
+      if (outcome === 'late') subscriber.startOver(`Redis at ${where} does not answer.`);
+      return outcome === 'sent';
+    },
+    dependency: state.dependency,
+    async stop() {
+      subscriber.stop();
+      publisher.stop();
+    },
+  };
+}
+
+/** Hands each heartbeat to whoever listens in this process; never fails. */
+export function createInProcessBus(): InProcessBus {
+  const listeners = new Set<(heartbeat: Heartbeat) => void>();
+  let onNudge = (): void => {};
+  return {
+    start(callback) {
+      onNudge = callback;
+    },
+    nudge: () => onNudge(),
+    async publish(heartbeat) {
+      for (const listener of listeners) listener(heartbeat);
+      return true;
+    },
+    onHeartbeat(callback) {
+      listeners.add(callback);
+      return () => listeners.delete(callback);
+    },
+    dependency: () => ({ name: 'bus', state: 'up', message: 'Within this process.', sinceMs: 0 }),
+    async stop() {
+      onNudge = () => {};
+      listeners.clear();
+    },
+  };
+}
+
+type State = ReturnType<typeof createState>;
+
+/** Up or down and since when; one line in the log for each change. */
+function createState(clock: Clock, log: Log, where: string) {
+  const stateLog = createStateLog(log);
+  let current: DependencyState = {
+    name: 'redis',
+    state: 'down',
+    message: `Redis at ${where} has not answered yet.`,
+    sinceMs: clock.nowMs(),
+  };
+  return {
+    told(state: 'up' | 'down', message: string): void {
+      current = { ...current, state, message, sinceMs: state === current.state ? current.sinceMs : clock.nowMs() };
+      stateLog.tell('redis', state, state === 'up' ? 'info' : 'warn', message);
+    },
+    dependency: (): DependencyState => current,
+  };
+}
+
+type Open = (role: string, retryDelayMs: (times: number) => number) => Redis;
+
+/** Doubles from attempt to attempt. */
+const retryDelayMs = (failures: number): number =>
+  Math.min(FIRST_RETRY_MS * 2 ** Math.min(failures, 20), LONGEST_RETRY_MS);
+
+interface SubscriberOptions {
+  open: Open;
+  clock: Clock;
+  state: State;
+  where: string;
+}
+
+function createSubscriber({ open, clock, state, where }: SubscriberOptions) {
+  let failures = 0;
+  let why = 'the connection was closed';
+  let onNudge = (): void => {};
+  let cancelDeadline = (): void => {};
+  // Only a confirmed subscription counts as success: a Redis that accepts and hangs up is not asked ten times a second.
+  const redis = open('subscriber', () => retryDelayMs(failures++));
+
+  const startOver = (message: string): void => {
+    state.told('down', message);
+    redis.disconnect(true);
+  };
+
+  redis.on('error', (error: Error) => {
+    why = wordsOf(error);
+  });
+  redis.on('connect', () => {
+    why = 'the connection was closed';
+    cancelDeadline = clock.timer(SUBSCRIBE_DEADLINE_MS, () =>
+      startOver(`Redis at ${where} accepts and does not answer.`),
+    );
+  });
+  redis.on('ready', () => {
+    redis.subscribe(CHANNEL.nudge).then(
+      () => {
+        cancelDeadline();
+        failures = 0;
+        state.told('up', `Subscribed at ${where}.`);
+        onNudge();
+      },
+      (error: unknown) => {
+        why = wordsOf(error);
+        redis.disconnect(true);
+      },
+    );
+  });
+  redis.on('close', () => {
+    cancelDeadline();
+    state.told('down', `Redis at ${where} is not there (${why}); the station goes on without it.`);
+  });
+  redis.on('message', (channel: string) => {
+    if (channel === CHANNEL.nudge) onNudge();
+  });
+
+  return {
+    startOver,
+    start(callback: () => void): void {
+      onNudge = callback;
+      // How it went is told by the events.
+      redis.connect().catch(() => {});
+    },
+    stop(): void {
+      onNudge = () => {};
+      redis.removeAllListeners('close');
+      cancelDeadline();
+      redis.disconnect();
+    },
+  };
+}
+
+/** A refusal by each of a name's addresses bears no message of its own, only a code. */
+function wordsOf(error: unknown): string {
+  const { message, code } = Object(error) as { message?: unknown; code?: unknown };
+  return String(message || code || error);
+}
+
+type Published = 'sent' | 'failed' | 'late';
+
+function createPublisher({ open, clock }: { open: Open; clock: Clock }) {
+  let redis: Redis | null = null;
+  let opening: Promise<void> = Promise.resolve();
+
+  const connection = async (): Promise<Redis | null> => {
+    if (redis === null) {
+      redis = open('publisher', retryDelayMs);
+      // Its state is the subscription's: this one is only used while that one stands.
+      redis.on('error', () => {});
+      opening = redis.connect().catch(() => {});
+    }
+    await opening;
+    return redis.status === 'ready' ? redis : null;
+  };
+
+  const send = async (heartbeat: Heartbeat): Promise<Published> => {
+    const json = JSON.stringify(heartbeat);
+    const ready = await connection();
+    if (ready === null) return 'failed';
+    const answers = await ready
+      .pipeline()
+      .set(statusKey(heartbeat.instance), json, 'EX', HEARTBEAT_TTL_S)
+      .publish(CHANNEL.status, json)
+      .exec();
+    return answers?.every(([error]) => error === null) ? 'sent' : 'failed';
+  };
+
+  return {
+    publish(heartbeat: Heartbeat): Promise<Published> {
+      return new Promise((resolve) => {
+        const cancel = clock.timer(PUBLISH_DEADLINE_MS, () => {
+          // Not waited for any longer, and not sent when it thaws.
+          redis?.disconnect(true);
+          resolve('late');
+        });
+        send(heartbeat)
+          .catch((): Published => 'failed')
+          .then((outcome) => {
+            cancel();
+            resolve(outcome);
+          });
+      });
+    },
+    stop(): void {
+      redis?.disconnect();
+    },
+  };
+}
