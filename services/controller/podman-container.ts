@@ -1,6 +1,7 @@
 /** A container in Podman's words: from our spec to the body of its creation, and from its state to ours. Pure. */
 import type Dockerode from 'dockerode';
 import { z } from 'zod';
+import { LABEL, OWNER } from '../shared/contract.ts';
 import type { ContainerSpec, ObservedContainer } from './world.ts';
 
 /** What this engine is given instead of what the spec asks for, as it turned out that it refuses that. */
@@ -117,3 +118,7 @@ export const imageIdOf = (id: string): string => (id.startsWith('sha256:') ? id 
 
 /** Docker's API puts a slash before names. */
 export const plainName = (name: string): string => name.replace(/^\//, '');
+
+/** Anything else is foreign and never touched, whatever an engine makes of a filter. */
+export const isOurs = (labels: Record<string, string>, stationId: string | undefined): boolean =>
+  labels[LABEL.owner] === OWNER && stationId !== undefined && labels[LABEL.station] === stationId;

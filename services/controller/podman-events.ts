@@ -36,7 +36,7 @@ const WANTED_ACTIONS = new Set(['die', 'died', 'remove', 'destroy', 'oom']);
 
 const eventSchema = z.object({
   Action: z.string(),
-  Actor: z.object({ Attributes: z.object({ name: z.string().optional() }).nullish() }).nullish(),
+  Actor: z.object({ Attributes: z.record(z.string(), z.string()).nullish() }).nullish(),
 });
 
 /** Reconnects until the returned function is called. */
@@ -55,7 +55,7 @@ export function followEvents({ api, clock, stationId, onEvent, onState }: EventO
     const { stream, close } = answer.value;
     const openedAtMs = clock.nowMs();
     release = close;
-    readEvents(stream, onEvent, (why) => {
+    readEvents(stream, stationId, onEvent, (why) => {
       close();
       if (clock.nowMs() - openedAtMs >= WELL_AFTER_MS) failures = 0;
       if (!stopped) retry(why);
@@ -93,7 +93,12 @@ function openStream(api: Api, stationId: string): Promise<Answer<{ stream: Reada
 }
 
 /** One JSON object per line, cut anywhere, even within a character. `onEnd` is called once. */
-function readEvents(stream: Readable, onEvent: (name: string) => void, onEnd: (why: string) => void): void {
+function readEvents(
+  stream: Readable,
+  stationId: string,
+  onEvent: (name: string) => void,
+  onEnd: (why: string) => void,
+): void {
   const decoder = new StringDecoder('utf8');
   let rest = '';
   let ended = false;
@@ -106,7 +111,7 @@ function readEvents(stream: Readable, onEvent: (name: string) => void, onEnd: (w
     const lines = (rest + decoder.write(chunk)).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {
-      const name = line.trim() === '' ? null : subjectOf(line);
+      const name = line.trim() === '' ? null : subjectOf(line, stationId);
       if (name !== null) onEvent(name);
     }
     if (rest.length > MAX_LINE_LENGTH) end('The engine sent an event without an end.');
@@ -116,11 +121,15 @@ function readEvents(stream: Readable, onEvent: (name: string) => void, onEnd: (w
 }
 
 /** The container that an event is about; null: nothing that concerns us. What cannot be read may be anything. */
-function subjectOf(line: string): string | null {
+function subjectOf(line: string, stationId: string): string | null {
   const event = eventSchema.safeParse(parseJson(line));
   if (!event.success) return '';
   if (!WANTED_ACTIONS.has(event.data.Action)) return null;
-  return plainName(event.data.Actor?.Attributes?.name ?? '');
+  const attributes = event.data.Actor?.Attributes ?? {};
+  // Of several labels in a filter of events Podman asks for any, not for all as in a list.
+  const station = attributes[LABEL.station];
+  if (station !== undefined && station !== stationId) return null;
+  return plainName(attributes.name ?? '');
 }
 
 function parseJson(text: string): unknown {

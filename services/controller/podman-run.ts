@@ -1,9 +1,9 @@
 /** Creates and starts a container, gives up the limits that this host refuses, and leaves nothing half made behind. */
 import { z } from 'zod';
-import { LABEL, OWNER } from '../shared/contract.ts';
+import { LABEL } from '../shared/contract.ts';
 import type { Log } from './log.ts';
 import { type Answer, type Api, whyNot } from './podman-api.ts';
-import { type Concessions, createBody, inspectedSchema, noConcessions } from './podman-container.ts';
+import { type Concessions, createBody, inspectedSchema, isOurs, noConcessions } from './podman-container.ts';
 import {
   concede,
   type HostInfo,
@@ -117,9 +117,8 @@ async function start(api: Api, id: string, spec: ContainerSpec): Promise<Answer<
 async function lookAtHolder(api: Api, spec: ContainerSpec): Promise<ActionOutcome> {
   const holder = await inspect(api, spec.name);
   if (holder.kind === 'answer') {
-    const labels = holder.value.Config.Labels ?? {};
-    const isOurs = labels[LABEL.owner] === OWNER && labels[LABEL.station] === spec.labels[LABEL.station];
-    if (isOurs) return { kind: 'lookAgain', message: `There is a container ${spec.name} of this station already.` };
+    if (isOurs(holder.value.Config.Labels ?? {}, spec.labels[LABEL.station]))
+      return { kind: 'lookAgain', message: `There is a container ${spec.name} of this station already.` };
     return {
       kind: 'blocked',
       reason: 'NameTaken',

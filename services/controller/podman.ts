@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { LABEL, OWNER } from '../shared/contract.ts';
 import { createStateLog, type Log } from './log.ts';
 import { type Answer, type Api, createApi, whyNot } from './podman-api.ts';
-import { imageIdOf, inspectedSchema, listedSchema, plainName, stateOf } from './podman-container.ts';
+import { imageIdOf, inspectedSchema, isOurs, listedSchema, plainName, stateOf } from './podman-container.ts';
 import { followEvents } from './podman-events.ts';
 import { createRunner, noAnswer, removeContainer } from './podman-run.ts';
 import type { ActionOutcome, Clock, DependencyState, Engine, ImageIds, ObservedContainer, Reading } from './world.ts';
@@ -109,7 +109,8 @@ async function list(
   if (listed.kind !== 'answer') return listed;
   // What remains of the deadline; should nothing remain, the question fails at once.
   const remainingMs = Math.max(0, deadlineAtMs - clock.nowMs());
-  const answers = await Promise.all(listed.value.map((container) => observe(api, container, remainingMs)));
+  const ours = listed.value.filter((container) => isOurs(container.Labels ?? {}, stationId));
+  const answers = await Promise.all(ours.map((container) => observe(api, container, remainingMs)));
   const containers: ObservedContainer[] = [];
   for (const answer of answers) {
     if (answer.kind === 'answer') containers.push(...answer.value);

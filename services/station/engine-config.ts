@@ -3,7 +3,7 @@
  * full capabilities needs nothing, and gets nothing. Nothing here is ever written outside the given folder.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What was found out about the host. */
@@ -91,7 +91,7 @@ const pair = (limit: number): string => `${limit}:${limit}`;
 
 /** containers-storage.conf(5) of a storage of its own. */
 function storageConf({ root, runRoot }: OwnStorage): string {
-  return `[storage]\ngraphroot = ${JSON.stringify(root)}\nrunroot = ${JSON.stringify(runRoot)}\n`;
+  return `[storage]\ndriver = "overlay"\ngraphroot = ${JSON.stringify(root)}\nrunroot = ${JSON.stringify(runRoot)}\n`;
 }
 
 /**
@@ -114,9 +114,22 @@ export async function writeEngineConfig(
     environment[layered ? 'CONTAINERS_CONF_OVERRIDE' : 'CONTAINERS_CONF'] = path;
   }
   if (storage !== null) {
+    await forgetEarlierBoot(storage.runRoot);
     const path = join(folder, 'storage.conf');
     await writeFile(path, storageConf(storage));
     environment.CONTAINERS_STORAGE_CONF = path;
   }
   return environment;
+}
+
+/**
+ * Podman takes it that its run folder lies in memory: after a reboot it would go on believing in mounts and processes
+ * that are gone. A run folder on disk is therefore emptied when another boot left it; only one that bears our mark.
+ */
+async function forgetEarlierBoot(runRoot: string): Promise<void> {
+  const mark = join(runRoot, 'boot-id');
+  const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+  if (existsSync(mark) && (await readFile(mark, 'utf8')) !== bootId) await rm(runRoot, { recursive: true });
+  await mkdir(runRoot, { recursive: true });
+  await writeFile(mark, bootId);
 }
