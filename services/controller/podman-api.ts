@@ -69,7 +69,7 @@ export function createApi({ socketPath, clock }: ApiOptions): Api {
       const onAbort = (): void =>
         settle({ kind: 'unreachable', message: 'The connection to the engine was closed.', sent: true });
       const cancel = clock.timer(deadlineMs, () => {
-        settle({ kind: 'late', message: `Podman did not ${what} within ${deadlineMs / 1000} s.` });
+        settle({ kind: 'late', message: `Podman did not ${what} within ${Math.round(deadlineMs / 100) / 10} s.` });
         controller.abort();
       });
       controller.signal.addEventListener('abort', onAbort);

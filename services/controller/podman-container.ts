@@ -6,8 +6,8 @@ import type { ContainerSpec, ObservedContainer } from './world.ts';
 
 /** What this engine is given instead of what the spec asks for, as it turned out that it refuses that. */
 export interface Concessions {
-  /** null: as the spec says. */
-  oomScoreAdj: number | null;
+  /** The lowest score that was taken; null: as low as any spec says. */
+  oomScoreFloor: number | null;
   withoutMemory: boolean;
   withoutCpus: boolean;
   withoutPids: boolean;
@@ -16,7 +16,7 @@ export interface Concessions {
 }
 
 export const noConcessions: Concessions = {
-  oomScoreAdj: null,
+  oomScoreFloor: null,
   withoutMemory: false,
   withoutCpus: false,
   withoutPids: false,
@@ -64,7 +64,7 @@ export function createBody(spec: ContainerSpec, concessions: Concessions): Docke
 
 function limits({ limits }: ContainerSpec, concessions: Concessions): Dockerode.HostConfig {
   return {
-    OomScoreAdj: concessions.oomScoreAdj ?? limits.oomScoreAdj,
+    OomScoreAdj: givenScore(limits.oomScoreAdj, concessions),
     ...(concessions.withoutMemory ? {} : { Memory: limits.memoryBytes }),
     ...(concessions.withoutCpus ? {} : { NanoCpus: Math.round(limits.cpus * 1e9) }),
     ...(concessions.withoutPids ? {} : { PidsLimit: limits.pids }),
@@ -74,6 +74,9 @@ function limits({ limits }: ContainerSpec, concessions: Concessions): Dockerode.
     }),
   };
 }
+
+export const givenScore = (wanted: number, { oomScoreFloor }: Concessions): number =>
+  oomScoreFloor === null ? wanted : Math.max(wanted, oomScoreFloor);
 
 /** One line of `GET /containers/json`. */
 export const listedSchema = z.object({

@@ -3,7 +3,7 @@
  * without it, and a person is told what to change. Pure.
  */
 import { z } from 'zod';
-import type { Concessions, Inspected } from './podman-container.ts';
+import { type Concessions, givenScore, type Inspected } from './podman-container.ts';
 import type { ContainerSpec, Explanation, Limits } from './world.ts';
 
 /** What is read of `GET /info`. */
@@ -34,9 +34,9 @@ const isRootless = (info: HostInfo | null): boolean =>
 export function concede(message: string, spec: ContainerSpec, given: Concessions): Concessions | null {
   if (/rlimit/i.test(message)) return given.ulimits ? null : { ...given, ulimits: true };
   if (/oom[_ ]?score|final child's PID from pipe/i.test(message)) {
-    const current = given.oomScoreAdj ?? spec.limits.oomScoreAdj;
+    const current = givenScore(spec.limits.oomScoreAdj, given);
     const next = FALLBACK_OOM_SCORES.find((score) => score > current);
-    return next === undefined ? null : { ...given, oomScoreAdj: next };
+    return next === undefined ? null : { ...given, oomScoreFloor: next };
   }
   if (!/cgroup|controller|memory\.|memory limit|cpu\.|pids\./i.test(message)) return null;
   const named = {
@@ -60,9 +60,9 @@ export const isAboutTheHost = (message: string): boolean => !/current usage/i.te
 
 /** The lesser of two: what either gave up is given up. */
 export function mergeConcessions(a: Concessions, b: Concessions): Concessions {
-  const scores = [a.oomScoreAdj, b.oomScoreAdj].filter((score) => score !== null);
+  const floors = [a.oomScoreFloor, b.oomScoreFloor].filter((score) => score !== null);
   return {
-    oomScoreAdj: scores.length === 0 ? null : Math.max(...scores),
+    oomScoreFloor: floors.length === 0 ? null : Math.max(...floors),
     withoutMemory: a.withoutMemory || b.withoutMemory,
     withoutCpus: a.withoutCpus || b.withoutCpus,
     withoutPids: a.withoutPids || b.withoutPids,
@@ -85,9 +85,9 @@ export function missingLimits(limits: Limits, started: StartedWith): Explanation
 }
 
 function oomScore({ oomScoreAdj }: Limits, { concessions, inspected, info }: StartedWith): Explanation | null {
-  const told = inspected?.HostConfig.OomScoreAdj;
-  const refused = concessions.oomScoreAdj !== null && concessions.oomScoreAdj > oomScoreAdj;
-  const actual = told ?? concessions.oomScoreAdj ?? oomScoreAdj;
+  const given = givenScore(oomScoreAdj, concessions);
+  const refused = given !== oomScoreAdj;
+  const actual = inspected?.HostConfig.OomScoreAdj ?? given;
   if (!refused && actual === oomScoreAdj) return null;
   const cure = isRootless(info)
     ? 'run Podman as root ("systemctl enable --now podman.socket")'

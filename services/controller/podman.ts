@@ -2,7 +2,7 @@
  * The container engine: Podman through its Docker-compatible API. It lists, runs and removes this station's containers
  * and nobody else's. Why which call is made as it is: see the notes on Podman at each.
  */
-import type { ImageInspectOptions } from 'dockerode';
+import type Dockerode from 'dockerode';
 import { z } from 'zod';
 import { LABEL, OWNER } from '../shared/contract.ts';
 import { createStateLog, type Log } from './log.ts';
@@ -156,10 +156,7 @@ async function lookUpImages(api: Api, references: string[], deadlineMs: number):
       what: `look up the image ${reference}`,
       deadlineMs,
       schema: z.object({ Id: z.string().min(1) }),
-      send: (docker, abortSignal) => {
-        const options: ImageInspectOptions & { abortSignal: AbortSignal } = { abortSignal };
-        return docker.getImage(reference).inspect(options);
-      },
+      send: (docker, abortSignal) => inspectImage(docker, reference, abortSignal),
     });
     if (answer.kind === 'answer') return { kind: 'answer', value: imageIdOf(answer.value.Id) };
     return answer.kind === 'refused' && answer.status === 404 ? { kind: 'answer', value: null } : answer;
@@ -171,6 +168,19 @@ async function lookUpImages(api: Api, references: string[], deadlineMs: number):
     ids[reference] = answer.value;
   }
   return { kind: 'answer', value: ids };
+}
+
+/** dockerode's own takes no signal: at an engine that hangs each of its sockets would stay for ever. */
+function inspectImage(docker: Dockerode, reference: string, abortSignal: AbortSignal): Promise<unknown> {
+  const request = {
+    path: `/images/${reference}/json`,
+    method: 'GET',
+    abortSignal,
+    statusCodes: { 200: true, 404: 'no such image', 500: 'server error' },
+  };
+  return new Promise((resolve, reject) => {
+    docker.modem.dial(request, (error: unknown, data: unknown) => (error ? reject(error) : resolve(data)));
+  });
 }
 
 /** 304 (stopped already) and 404 (gone already) are what was wanted. */
