@@ -14,9 +14,9 @@ export function describeRunning(
 ): Decided {
   const advanced = wish.workspace === null || (memory.watch?.advancingSinceMs ?? null) !== null;
   const adopted = memory.watch?.adopted === true;
-  const extras = notes(wish, container, memory);
+  const extras = notes(wish, container);
   const tellAs = (phase: Phase | ServicePhase, why: Explanation, reached: boolean): Decided => {
-    const message = [why.message, ...extras.map((note) => note.message)].join(' ');
+    const message = [why, ...extras, ...memory.refusedLimits].map((part) => part.message).join(' ');
     return settled(wish, 'keep', phase, { reason: why.reason, message }, reached, memory);
   };
   if (status?.state === 'no_space')
@@ -37,16 +37,12 @@ export function describeRunning(
 }
 
 /** What a person should know of something that runs all the same. */
-function notes(
-  wish: Extract<Wish, { kind: 'run' }>,
-  container: ObservedContainer,
-  memory: SubjectMemory,
-): Explanation[] {
+function notes(wish: Extract<Wish, { kind: 'run' }>, container: ObservedContainer): Explanation[] {
   const warnings = wish.message === '' ? [] : [{ reason: wish.reason, message: wish.message }];
   const update = isUpdateWaiting(wish, container)
     ? [{ reason: 'UpdateWaiting', message: 'An update waits for the next restart; “apply now” does it at once.' }]
     : [];
-  return [...warnings, ...memory.refusedLimits, ...update];
+  return [...warnings, ...update];
 }
 
 export function isUpdateWaiting(wish: Wish, container: ObservedContainer): boolean {

@@ -1,0 +1,163 @@
+/**
+ * The one-command station: engine, images, an embedded database and the controller in one process, shown live on the
+ * terminal. Everything lies in the data folder; Ctrl-C stops recorders, database and engine, in this order, and leaves
+ * nothing running.
+ */
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { controllerSettings, createPorts } from '../controller/assembly.ts';
+import { createClock } from '../controller/clock.ts';
+import { BAD_CONFIG_EXIT_CODE, type ControllerConfig, findPackageFolder, readConfig } from '../controller/config.ts';
+import { type Controller, createController } from '../controller/controller.ts';
+import { startHealth } from '../controller/health.ts';
+import { waitForLock } from '../controller/lock.ts';
+import { createLog, type Log } from '../controller/log.ts';
+import { startWatchdog } from '../controller/watchdog.ts';
+import { startEmbeddedPostgres } from './embedded-postgres.ts';
+import { findRunningEngine, startEngine } from './engine.ts';
+import { checkContainersRun, ensureImages, type PodmanCommand } from './images.ts';
+import { runProgram } from './run-program.ts';
+import { showStation } from './show-station.ts';
+
+/** What has been started, in order; it is stopped in reverse. */
+type Stop = { what: string; stop: () => Promise<unknown> };
+
+const WATCHDOG_TICKS = 10;
+
+interface Folders {
+  data: string;
+  run: string;
+  cache: string;
+  repository: string;
+}
+
+function findFolders(): Folders {
+  const data = process.env.SILVASONIC_WORKSPACE_PATH ?? '/var/lib/silvasonic';
+  const runtime = process.getuid?.() === 0 ? '/run' : (process.env.XDG_RUNTIME_DIR ?? join(data, 'run'));
+  const folders = {
+    data,
+    run: process.env.SILVASONIC_RUN_PATH ?? join(runtime, 'silvasonic'),
+    cache: join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'silvasonic'),
+    repository: findPackageFolder(import.meta.url),
+  };
+  for (const folder of [folders.data, folders.run]) mkdirSync(folder, { recursive: true });
+  return folders;
+}
+
+async function main(): Promise<void> {
+  const folders = findFolders();
+  const logFile = createWriteStream(join(folders.data, 'station.log'), { flags: 'a', mode: 0o640 });
+  const log = createLog({ level: 'info', destination: { write: (line) => void logFile.write(line) } });
+  const stops: Stop[] = [];
+  const ending = endOnSignals(stops);
+  try {
+    const socketPath = await startImages(folders, log, stops);
+    if (ending.begun()) return;
+    const config = await startDatabase(folders, socketPath, log, stops);
+    const controller = await startController(config, log, stops);
+    stops.push(showStation({ controller, config, folders, log }));
+  } catch (cause) {
+    if (ending.begun()) return;
+    console.error(describe(cause));
+    await stopAll(stops);
+    process.exit(1);
+  }
+}
+
+/** The engine that runs already, or one of our own; then the images that recorders are made of. */
+async function startImages(folders: Folders, log: Log, stops: Stop[]): Promise<string> {
+  const running = await findRunningEngine();
+  let podman: PodmanCommand = (args, timeoutMs = 120_000) => runProgram('podman', args, { timeoutMs });
+  let socketPath = running;
+  if (socketPath === null) {
+    const engine = await startEngine({
+      folder: join(folders.data, 'engine'),
+      socketPath: join(folders.run, 'podman.sock'),
+      log,
+    });
+    stops.push({ what: 'engine', stop: engine.stop });
+    podman = engine.podman;
+    socketPath = engine.socketPath;
+  }
+  await ensureImages({
+    podman,
+    repositoryFolder: folders.repository,
+    cacheFolder: folders.cache,
+    progress: (text) => console.log(text),
+  });
+  await checkContainersRun(podman);
+  return socketPath;
+}
+
+/** The embedded database, and the configuration that names it beside whatever the environment says. */
+async function startDatabase(folders: Folders, socketPath: string, log: Log, stops: Stop[]): Promise<ControllerConfig> {
+  const database = await startEmbeddedPostgres({ dataFolder: join(folders.data, 'database'), log });
+  stops.push({ what: 'database', stop: database.stop });
+  const read = readConfig(
+    {
+      SILVASONIC_VIRTUAL_MICROPHONES: 'auto',
+      SILVASONIC_ON_SHUTDOWN: 'stop',
+      ...process.env,
+      CONTAINER_SOCKET: socketPath,
+      SILVASONIC_WORKSPACE_PATH: folders.data,
+      SILVASONIC_RUN_PATH: folders.run,
+      SILVASONIC_REDIS_URL: '',
+      POSTGRES_HOST: database.host,
+      POSTGRES_PORT: String(database.port),
+      POSTGRES_USER: database.user,
+      POSTGRES_PASSWORD: database.password,
+      POSTGRES_PASSWORD_FILE: '',
+      POSTGRES_DB: database.database,
+    },
+    { insideContainer: false },
+  );
+  if (read.ok) return read.value;
+  for (const problem of read.problems) console.error(problem);
+  await stopAll(stops);
+  process.exit(BAD_CONFIG_EXIT_CODE);
+}
+
+async function startController(config: ControllerConfig, log: Log, stops: Stop[]): Promise<Controller> {
+  const lock = await waitForLock(join(config.controllerWorkspace, 'controller.lock'), { log, clock: createClock() });
+  stops.push({ what: 'lock', stop: lock.release });
+  const watchdog = startWatchdog({ limitMs: WATCHDOG_TICKS * config.reconcileIntervalMs, log });
+  const controller = createController(createPorts(config, log), controllerSettings(config, watchdog.beat));
+  const health = await startHealth({
+    port: config.healthPort,
+    host: config.healthHost,
+    log,
+    snapshot: controller.health,
+  });
+  stops.push({ what: 'health', stop: health.close });
+  controller.start();
+  stops.push({ what: 'recorders', stop: controller.stop }, { what: 'watchdog', stop: watchdog.stop });
+  return controller;
+}
+
+/** The first signal stops everything in order; a second one does not wait for what hangs. */
+function endOnSignals(stops: Stop[]): { begun: () => boolean } {
+  let begun = false;
+  const end = (): void => {
+    if (begun) process.exit(1);
+    begun = true;
+    console.log('\nStopping: recorders finish their files …');
+    void stopAll(stops).then(() => process.exit(0));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
+  return { begun: () => begun };
+}
+
+async function stopAll(stops: Stop[]): Promise<void> {
+  for (const { what, stop } of stops.splice(0).reverse()) {
+    await stop().catch((cause: unknown) => console.error(`${what} could not be stopped: ${describe(cause)}`));
+  }
+}
+
+/** A sentence with everything that caused it. */
+function describe(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.cause === undefined ? cause.message : `${cause.message}\n${describe(cause.cause)}`;
+}
+
+await main();
