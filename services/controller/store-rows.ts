@@ -1,0 +1,237 @@
+/**
+ * The database's answer, parsed row by row: what cannot be read is named among the problems and costs nothing but
+ * itself. Pure.
+ */
+import { z } from 'zod';
+import { type Capabilities, parseDeviceSettings, parseProfileConfig } from '../shared/profile.ts';
+import { CONFIG_KEY, DEVICE_PHASES, ENROLLMENT_STATUSES, SERVICE_PHASES } from '../shared/schema.ts';
+import type { DesiredState, DeviceRow, ProfileRow, ServiceRow, StationConfig } from './world.ts';
+
+/** What a key of `system_config` means while nobody has written it. */
+export const DEFAULT_CONFIG: StationConfig = {
+  name: '',
+  position: null,
+  autoEnrollment: true,
+  autoUpdate: false,
+  workspaceMarked: false,
+};
+
+const answerSchema = z.object({
+  schema_at: z.coerce.number().nullable(),
+  config: z.record(z.string(), z.unknown()),
+  profiles: z.array(z.unknown()),
+  devices: z.array(z.unknown()),
+  services: z.array(z.unknown()),
+});
+
+/** The one row that the reading statement answers with; its parts are not parsed yet. */
+export type Answer = z.infer<typeof answerSchema>;
+
+/** Throws when the answer is not of that form at all, which is a bug of ours. */
+export function parseAnswer(row: unknown): Answer {
+  return answerSchema.parse(row);
+}
+
+/** Turns the answer into the desired state. Throws only when the station id is unreadable: that must not look like none. */
+export function parseDesired(answer: Answer): DesiredState {
+  const problems: string[] = [];
+  return {
+    stationId: parseStationId(answer.config[CONFIG_KEY.stationId]),
+    config: parseConfig(answer.config, problems),
+    profiles: parseRows('microphone_profiles', answer.profiles, parseProfile, problems),
+    devices: parseRows('devices', answer.devices, (row) => parseDevice(row, problems), problems),
+    services: parseRows('system_services', answer.services, parseService, problems),
+    problems,
+  };
+}
+
+function parseStationId(value: unknown): string | null {
+  if (value === undefined) return null;
+  const parsed = z.uuid().safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Error(
+    `system_config.${CONFIG_KEY.stationId} is ${shown(value)}; allowed is a UUID: restore it from the marker file in the recordings' folder.`,
+  );
+}
+
+const latitude = z.number().min(-90).max(90);
+const longitude = z.number().min(-180).max(180);
+
+function parseConfig(config: Record<string, unknown>, problems: string[]): StationConfig {
+  const settingOf = <T>(key: string, schema: z.ZodType<T>, fallback: T, allowed: string): T => {
+    const value = config[key];
+    if (value === undefined) return fallback;
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    problems.push(
+      `system_config.${key} is ${shown(value)}; allowed is ${allowed}. Until it is mended, ${shown(fallback)} counts.`,
+    );
+    return fallback;
+  };
+  const { name, position, autoEnrollment, autoUpdate, workspaceMarked } = DEFAULT_CONFIG;
+  const place = z.object({ latitude, longitude }).nullable();
+  return {
+    name: settingOf(CONFIG_KEY.stationName, z.string().max(200), name, 'text of at most 200 characters'),
+    position: settingOf(
+      CONFIG_KEY.position,
+      place,
+      position,
+      'latitude (-90 to 90) with longitude (-180 to 180), or null',
+    ),
+    autoEnrollment: settingOf(CONFIG_KEY.autoEnrollment, z.boolean(), autoEnrollment, 'true or false'),
+    autoUpdate: settingOf(CONFIG_KEY.autoUpdate, z.boolean(), autoUpdate, 'true or false'),
+    workspaceMarked: settingOf(CONFIG_KEY.workspaceMarked, z.boolean(), workspaceMarked, 'true or false'),
+  };
+}
+
+function parseRows<T>(table: string, rows: unknown[], parse: (row: unknown) => T, problems: string[]): T[] {
+  return rows.flatMap((row) => {
+    try {
+      return [parse(row)];
+    } catch (error) {
+      if (!(error instanceof z.ZodError)) throw error;
+      const [issue] = error.issues;
+      const field = issue?.path.join('.') ?? '';
+      problems.push(`${table}: row ${shown(keyOf(row))} is left out, its ${field} cannot be read: ${issue?.message}.`);
+      return [];
+    }
+  });
+}
+
+const moment = z.string().transform((text, context) => {
+  const unixMs = Date.parse(text);
+  if (!Number.isNaN(unixMs)) return unixMs;
+  context.addIssue({ code: 'custom', message: `${shown(text)} is no moment of this calendar` });
+  return z.NEVER;
+});
+const count = z.int().min(0);
+
+const profileSchema = z.object({
+  slug: z.string(),
+  name: z.string(),
+  manufacturer: z.string(),
+  model: z.string(),
+  is_system: z.boolean(),
+  config: z.unknown(),
+});
+
+function parseProfile(row: unknown): ProfileRow {
+  const { is_system, config, ...columns } = profileSchema.parse(row);
+  const parsed = parseProfileConfig(config);
+  return {
+    ...columns,
+    isSystem: is_system,
+    config: parsed.ok ? parsed : { ok: false, message: parsed.message },
+  };
+}
+
+const deviceSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  vendor_id: z.string(),
+  product_id: z.string(),
+  serial: z.string().nullable(),
+  serial_shared: z.boolean(),
+  port_path: z.string(),
+  product: z.string(),
+  manufacturer: z.string(),
+  capabilities: z.unknown(),
+  status: z.enum(['online', 'offline']),
+  enabled: z.boolean(),
+  enrollment_status: z.enum(ENROLLMENT_STATUSES),
+  decided_by: z.enum(['auto', 'person']).nullable(),
+  profile_slug: z.string().nullable(),
+  suggested_profile: z.string().nullable(),
+  settings: z.unknown(),
+  restart_token: z.string(),
+  workspace: z.string(),
+  first_seen: moment,
+  last_seen: moment,
+  generation: count,
+  observed_generation: count,
+  phase: z.enum(DEVICE_PHASES),
+  reason: z.string(),
+  message: z.string(),
+});
+
+function parseDevice(row: unknown, problems: string[]): DeviceRow {
+  const columns = deviceSchema.parse(row);
+  const settings = parseDeviceSettings(columns.settings);
+  return {
+    id: columns.id,
+    name: columns.name,
+    vendorId: columns.vendor_id,
+    productId: columns.product_id,
+    serial: columns.serial,
+    serialShared: columns.serial_shared,
+    portPath: columns.port_path,
+    product: columns.product,
+    manufacturer: columns.manufacturer,
+    capabilities: parseCapabilities(columns.id, columns.capabilities, problems),
+    status: columns.status,
+    enabled: columns.enabled,
+    enrollmentStatus: columns.enrollment_status,
+    decidedBy: columns.decided_by,
+    profileSlug: columns.profile_slug,
+    suggestedProfile: columns.suggested_profile,
+    settings: settings.ok ? settings : { ok: false, message: settings.message },
+    restartToken: columns.restart_token,
+    workspace: columns.workspace,
+    firstSeenAt: columns.first_seen,
+    lastSeenAt: columns.last_seen,
+    generation: columns.generation,
+    observedGeneration: columns.observed_generation,
+    phase: columns.phase,
+    reason: columns.reason,
+    message: columns.message,
+  };
+}
+
+const frequency = z.number().min(0);
+const capabilitiesSchema = z.object({
+  offers: z.array(
+    z.object({
+      format: z.string(),
+      channels: frequency,
+      rates: z.discriminatedUnion('kind', [
+        z.object({ kind: z.literal('list'), values: z.array(frequency) }),
+        z.object({ kind: z.literal('range'), min: frequency, max: frequency }),
+      ]),
+    }),
+  ),
+});
+
+/** Unreadable ones count as unknown: the hardware tells them anew whenever it is there. */
+function parseCapabilities(id: string, value: unknown, problems: string[]): Capabilities {
+  const parsed = capabilitiesSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  problems.push(`devices: the capabilities of ${shown(id)} cannot be read; they count as unknown.`);
+  return { offers: [] };
+}
+
+const serviceSchema = z.object({
+  name: z.string(),
+  enabled: z.boolean(),
+  settings: z.unknown(),
+  restart_token: z.string(),
+  generation: count,
+  observed_generation: count,
+  phase: z.enum(SERVICE_PHASES),
+  reason: z.string(),
+  message: z.string(),
+});
+
+function parseService(row: unknown): ServiceRow {
+  const { restart_token, observed_generation, ...columns } = serviceSchema.parse(row);
+  return { ...columns, restartToken: restart_token, observedGeneration: observed_generation };
+}
+
+function keyOf(row: unknown): unknown {
+  if (typeof row !== 'object' || row === null) return row;
+  return Reflect.get(row, 'id') ?? Reflect.get(row, 'slug') ?? Reflect.get(row, 'name');
+}
+
+function shown(value: unknown): string {
+  const written = JSON.stringify(value) ?? String(value);
+  return written.length > 80 ? `${written.slice(0, 79)}…` : written;
+}
