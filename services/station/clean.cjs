@@ -15,14 +15,14 @@ const COMMAND_DEADLINE_MS = 120_000;
 const RECORDINGS = 'recorder';
 
 /**
- * @param {{data: string, caches: string[], repository: string, yes: boolean, recordings: boolean}} options
+ * @param {{data: string, caches: string[], yes: boolean, recordings: boolean}} options
  * @returns {Promise<number>} exit code
  */
-async function clean({ data, caches, repository, yes, recordings }) {
+async function clean({ data, caches, yes, recordings }) {
   const lock = fs.existsSync(data) ? takeStationLock(data) : null;
   try {
     const podman = createPodman(data);
-    const plan = { ...findLeftovers({ podman, data, caches, repository, recordings }), podman };
+    const plan = { ...findLeftovers({ podman, data, caches, recordings }), podman };
     describe(plan);
     if (plan.containers.length + plan.images.length + plan.folders.length === 0) return 0;
     if (!yes && process.stdin.isTTY !== true) {
@@ -54,14 +54,12 @@ function createPodman(data) {
   };
 }
 
-function findLeftovers({ podman, data, caches, repository, recordings }) {
+function findLeftovers({ podman, data, caches, recordings }) {
   const captured = path.join(data, RECORDINGS);
   const inside = fs.existsSync(data) ? fs.readdirSync(data).map((name) => path.join(data, name)) : [];
   const own = inside.filter((entry) => entry !== captured && path.basename(entry) !== 'station.lock');
   const keepsRecordings = fs.existsSync(captured) && !recordings;
-  const folders = [...(keepsRecordings ? own : [data]), ...caches, path.join(repository, 'dist')].filter((folder) =>
-    fs.existsSync(folder),
-  );
+  const folders = [...(keepsRecordings ? own : [data]), ...caches].filter((folder) => fs.existsSync(folder));
   return {
     containers: podman === null ? [] : findContainers(podman, data),
     images: podman === null ? [] : findImages(podman),

@@ -48,10 +48,20 @@ async function run(argv) {
     const commands = { start, test, clean: cleanUp };
     if (!Object.hasOwn(commands, options.command ?? '')) throw new Problem(`Say what to do:\n${USAGE}`);
     preflight.checkPlatform();
+    trustSystemCertificates();
     process.exitCode = await commands[options.command](options);
   } catch (error) {
     process.exitCode = report(error);
   }
+}
+
+/**
+ * npm trusts only the authorities built into Node; the machine's administrator may have added more, such as the one of
+ * a proxy that inspects TLS. For us and whatever we start.
+ */
+function trustSystemCertificates() {
+  const bundle = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'].find(fs.existsSync);
+  if (bundle !== undefined) process.env.NODE_EXTRA_CA_CERTS ??= bundle;
 }
 
 function report(error) {
@@ -95,18 +105,22 @@ async function test({ yes, passedOn }) {
     { title: 'Types', script: 'typescript/bin/tsc', args: [] },
     { title: 'Tests', script: 'vitest/vitest.mjs', args: ['run', ...passedOn] },
   ];
+  const failed = [];
   for (const { title, script, args } of programs) {
     terminal.say(title);
     const code = await handOver(process.execPath, [path.join('node_modules', script), ...args], { env });
-    if (code !== 0) return code;
+    // Asked to stop: the rest is not wanted either.
+    if (code > 128) return code;
+    if (code !== 0) failed.push(title);
   }
-  return 0;
+  terminal.say(failed.length === 0 ? 'All passed.' : `Failed: ${failed.join(', ')}.`);
+  return failed.length === 0 ? 0 : 1;
 }
 
 async function cleanUp({ yes, recordings }) {
   const data = preflight.dataFolder();
   const caches = [preflight.cacheFolder()];
-  return clean({ data, caches, repository: REPOSITORY, yes, recordings });
+  return clean({ data, caches, yes, recordings });
 }
 
 /** The first start fetches and builds much; a later one must not be refused because recordings have filled the disk. */

@@ -81,7 +81,15 @@ async function installNodePackages(terminal, repository) {
     title: 'Installing Node packages',
     command,
     // The bundler is a development dependency: NODE_ENV=production must not leave it out.
-    args: [...args, 'ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund'],
+    args: [
+      ...args,
+      'ci',
+      '--include=dev',
+      '--include=optional',
+      '--no-audit',
+      '--no-fund',
+      '--fetch-retry-maxtimeout=10000',
+    ],
     cwd: repository,
     timeoutMs: INSTALL_DEADLINE_MS,
     sentence: npmProblem,
@@ -95,7 +103,7 @@ function npmProblem(output) {
     return 'No network: npm could not reach its registry; connect this machine to the internet, or set HTTPS_PROXY if it needs a proxy, and run this again.';
   }
   if (/SELF_SIGNED_CERT|UNABLE_TO_(GET_ISSUER|VERIFY)|CERT_/.test(output)) {
-    return 'npm does not trust the certificate of its registry (a proxy that inspects TLS?): run "npm config set cafile /etc/ssl/certs/ca-certificates.crt" and this again.';
+    return 'npm does not trust the certificate of its registry (a proxy that inspects TLS?): add its authority to this machine ("update-ca-certificates") and run this again.';
   }
   if (/ENOSPC/.test(output)) return 'The disk is full: free 1 GB for node_modules and run this again.';
   if (/EACCES|EPERM/.test(output)) {

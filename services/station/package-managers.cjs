@@ -7,7 +7,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { describeProcess, distribution } = require('./preflight.cjs');
-const { Problem, runStep } = require('./terminal.cjs');
+const { Problem, runStep, tail } = require('./terminal.cjs');
 
 const LISTS_DEADLINE_MS = 5 * 60_000;
 const INSTALL_DEADLINE_MS = 30 * 60_000;
@@ -56,7 +56,11 @@ async function installByApt(terminal, packages, rights) {
       env: APT_ENVIRONMENT,
       timeoutMs,
     });
-  const update = () => apt('Reading the package lists', ['update'], LISTS_DEADLINE_MS);
+  const update = async () => {
+    const output = await apt('Reading the package lists', ['update'], LISTS_DEADLINE_MS);
+    // apt-get calls it a success when it could reach nobody.
+    if (!hasLists()) throw new Problem(managerProblem('apt-get', output), tail(output));
+  };
   const install = () =>
     apt(
       'Installing programs',
@@ -113,13 +117,18 @@ function managerProblem(command, output) {
   return `${command} failed: mend what it says above and run this again.`;
 }
 
+const LISTS_FOLDER = '/var/lib/apt/lists';
+
 /** True when package lists are there and of today. */
-function listsAreFresh(folder = '/var/lib/apt/lists', nowMs = Date.now()) {
-  if (!fs.existsSync(folder)) return false;
+function listsAreFresh(folder = LISTS_FOLDER, nowMs = Date.now()) {
+  if (!hasLists(folder)) return false;
   const lists = fs.readdirSync(folder).filter((name) => /_(InRelease|Release)$/.test(name));
-  const hasPackages = fs.readdirSync(folder).some((name) => /_Packages(\.\w+)?$/.test(name));
   // The file's own time is the server's; the change of its inode is when this machine fetched it.
-  return hasPackages && lists.some((name) => nowMs - fs.statSync(path.join(folder, name)).ctimeMs < LISTS_FRESH_MS);
+  return lists.some((name) => nowMs - fs.statSync(path.join(folder, name)).ctimeMs < LISTS_FRESH_MS);
+}
+
+function hasLists(folder = LISTS_FOLDER) {
+  return fs.existsSync(folder) && fs.readdirSync(folder).some((name) => /_Packages(\.\w+)?$/.test(name));
 }
 
 /** Waits up to a minute while somebody else installs packages, and says who. */

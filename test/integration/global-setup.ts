@@ -94,6 +94,7 @@ async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
     repositoryFolder: REPOSITORY,
     cacheFolder,
     recipes: [RECORDER_IMAGE, TEST_RECORDER_IMAGE],
+    keepBuildCache: true,
     progress: (text) => console.log(`  images: ${text}`),
   });
   await checkContainersRun(engine.podman);

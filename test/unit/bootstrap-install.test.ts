@@ -151,7 +151,7 @@ describe('Node packages', () => {
 
   it.each([
     ['npm error code ENOTFOUND', /^No network/],
-    ['npm error code SELF_SIGNED_CERT_IN_CHAIN', /cafile/],
+    ['npm error code SELF_SIGNED_CERT_IN_CHAIN', /update-ca-certificates/],
     ['npm error code EUSAGE', /package-lock\.json/],
     ['npm error code ENOSPC', /disk is full/],
     ['npm error code EACCES', /may not write/],

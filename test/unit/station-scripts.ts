@@ -62,12 +62,16 @@ export const nodePackages: {
   npmProblem(output: string): string;
 } = load('../../services/station/node-packages.cjs');
 
-export const clean: {
-  clean(options: {
-    data: string;
-    caches: string[];
-    repository: string;
-    yes: boolean;
-    recordings: boolean;
-  }): Promise<number>;
-} = load('../../services/station/clean.cjs');
+export const terminal: {
+  createTerminal(options: { logPath: string | null; output: NodeJS.WritableStream }): { say(text: string): void };
+  runStep(
+    terminal: { say(text: string): void },
+    step: {
+      title: string;
+      command: string;
+      args: string[];
+      timeoutMs: number;
+      sentence(output: string): string;
+    },
+  ): Promise<string>;
+} = load('../../services/station/terminal.cjs');
