@@ -3,7 +3,7 @@
  * terminal. Everything lies in the data folder; Ctrl-C stops recorders, database and engine, in this order, and leaves
  * nothing running.
  */
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type WriteStream } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts } from '../controller/assembly.ts';
@@ -24,6 +24,7 @@ import { showStation } from './show-station.ts';
 type Stop = { what: string; stop: () => Promise<unknown> };
 
 const WATCHDOG_TICKS = 10;
+const LOG_MAX_BYTES = 10 * 1024 * 1024;
 
 interface Folders {
   data: string;
@@ -45,9 +46,15 @@ function findFolders(): Folders {
   return folders;
 }
 
+/** Goes on in the last run's log, or begins a new one where that has grown long. */
+function openLog(path: string): WriteStream {
+  if (existsSync(path) && statSync(path).size > LOG_MAX_BYTES) renameSync(path, `${path}.1`);
+  return createWriteStream(path, { flags: 'a', mode: 0o640 });
+}
+
 async function main(): Promise<void> {
   const folders = findFolders();
-  const logFile = createWriteStream(join(folders.data, 'station.log'), { flags: 'a', mode: 0o640 });
+  const logFile = openLog(join(folders.data, 'station.log'));
   const log = createLog({ level: 'info', destination: { write: (line) => void logFile.write(line) } });
   const stops: Stop[] = [];
   const ending = endOnSignals(stops);

