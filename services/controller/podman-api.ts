@@ -40,13 +40,13 @@ export interface ApiOptions {
 }
 
 /** Errors of a connection that never came about: the request was not carried out. */
-const NEVER_SENT: Record<string, string> = {
-  ENOENT: 'there is no such socket',
-  ECONNREFUSED: 'nobody listens there',
-  ENOTSOCK: 'that is not a socket',
-  EACCES: 'permission is denied',
-  EPERM: 'permission is denied',
-};
+const NEVER_SENT = new Map([
+  ['ENOENT', 'there is no such socket'],
+  ['ECONNREFUSED', 'nobody listens there'],
+  ['ENOTSOCK', 'that is not a socket'],
+  ['EACCES', 'permission is denied'],
+  ['EPERM', 'permission is denied'],
+]);
 
 export function createApi({ socketPath, clock }: ApiOptions): Api {
   const docker = connect(socketPath);
@@ -128,7 +128,7 @@ function failure(error: unknown, socketPath: string): Exclude<Answer<never>, { k
   const { statusCode, code, message, json } = Object(error) as Record<string, unknown>;
   if (typeof statusCode === 'number')
     return { kind: 'refused', status: statusCode, message: engineWords(json, message) };
-  const why = NEVER_SENT[String(code)];
+  const why = NEVER_SENT.get(String(code));
   if (why !== undefined) {
     return {
       kind: 'unreachable',

@@ -102,19 +102,19 @@ export const inspectedSchema = z.object({
 });
 export type Inspected = z.infer<typeof inspectedSchema>;
 
-const STATES: Record<string, ObservedContainer['state']> = {
-  running: 'live',
-  paused: 'live',
-  exited: 'ended',
-  stopped: 'ended',
-  dead: 'ended',
-  created: 'created',
-  configured: 'created',
-  initialized: 'created',
-};
+const STATES = new Map<string, ObservedContainer['state']>([
+  ['running', 'live'],
+  ['paused', 'live'],
+  ['exited', 'ended'],
+  ['stopped', 'ended'],
+  ['dead', 'ended'],
+  ['created', 'created'],
+  ['configured', 'created'],
+  ['initialized', 'created'],
+]);
 
 /** A state that is not in the table is one that passes: removing, stopping, restarting. */
-export const stateOf = (word: string): ObservedContainer['state'] => STATES[word] ?? 'moving';
+export const stateOf = (word: string): ObservedContainer['state'] => STATES.get(word) ?? 'moving';
 
 /** With its prefix, as some answers give it and some do not. */
 export const imageIdOf = (id: string): string => (id.startsWith('sha256:') ? id : `sha256:${id}`);

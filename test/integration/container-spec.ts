@@ -5,9 +5,9 @@ import { LABEL, OWNER } from '../../services/shared/contract.ts';
 import { TEST_IMAGE } from './engine.ts';
 
 /** Runs until it is asked to stop, and goes at once. */
-export const OBEDIENT = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+export const OBEDIENT = 'trap "exit 0" TERM; sleep 100000 & wait';
 /** PID 1 without a handler: SIGTERM does nothing. */
-export const STUBBORN = 'while :; do sleep 0.05; done';
+export const STUBBORN = 'while :; do sleep 1; done';
 
 export type SpecChanges = Partial<Omit<ContainerSpec, 'limits'>> & { script?: string; limits?: Partial<Limits> };
 

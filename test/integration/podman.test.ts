@@ -263,11 +263,14 @@ describe('how one ended', () => {
 });
 
 describe('removing', () => {
-  test('one that obeys, one that has ended, one that is gone', async () => {
+  test('one that obeys, one that has ended, one never started, one that is paused, one that is gone', async () => {
     const obedient = started(await podman.run(spec()));
     const ended = started(await podman.run(spec({ script: 'exit 3' })));
     await host.podman('wait', ended);
-    for (const id of [obedient, ended, ended, 'f'.repeat(64)])
+    const created = await host.podman('create', '--network', 'none', '--oom-score-adj', '0', TEST_IMAGE);
+    const paused = started(await podman.run(spec()));
+    await host.podman('pause', paused);
+    for (const id of [obedient, ended, ended, created, paused, 'f'.repeat(64)])
       expect(await podman.remove(id, 5)).toEqual({ kind: 'done', containerId: null, refusedLimits: [] });
     expect(await names()).toEqual([]);
   });
