@@ -84,7 +84,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
     const container = observer.lastContainers().find(({ name }) => name === containerName);
     return container !== undefined && subjects.has(`recorder:${container.labels[LABEL.deviceId]}`);
   };
-  const reconciler = createReconciler({ clock, store, workspaces, executor, observer, log }, settings);
+  const reconciler = createReconciler({ clock, microphones, store, workspaces, executor, observer, log }, settings);
 
   const cycle = async (isTick: boolean): Promise<number | null> => {
     const beganMs = clock.nowMs();

@@ -15,6 +15,8 @@ export interface Stay {
 /** What identities are settled from. */
 export interface IdentityInput {
   scan: Reading<Microphone[]>;
+  /** Plugged in whatever USB says. */
+  virtual: readonly Microphone[];
   rows: readonly DeviceRow[];
   memory: { stays: ReadonlyMap<string, Stay>; scanned: boolean };
   nowMs: number;
@@ -35,24 +37,25 @@ export interface Sighting {
 
 /** A failed scan changes nothing: everyone who was there still is. */
 export function sight(input: IdentityInput): Sighting {
-  const { scan, memory, nowMs } = input;
-  if (!scan.ok) return { stays: new Map(memory.stays), fresh: [], scanned: memory.scanned, events: [] };
+  const { scan, memory, nowMs, virtual } = input;
   const byPort = new Map<string, Microphone>();
   const events: StationEvent[] = [];
-  for (const microphone of scan.value) {
+  for (const microphone of [...(scan.ok ? scan.value : []), ...virtual]) {
     if (!byPort.has(microphone.portPath)) byPort.set(microphone.portPath, microphone);
     else events.push(twoOnOnePort(microphone));
   }
   const stays = new Map<string, Stay>();
   for (const [incarnation, stay] of memory.stays) {
     const there = byPort.get(stay.microphone.portPath);
+    const unseen = !scan.ok && !stay.microphone.virtual;
     if (there?.incarnation === incarnation) stays.set(incarnation, { ...stay, lastSeenMs: nowMs });
+    else if (unseen) stays.set(incarnation, stay);
     else if (there === undefined && nowMs - stay.lastSeenMs < input.graceMs) stays.set(incarnation, stay);
   }
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
     .sort((a, b) => compare(a.portPath, b.portPath));
-  return { stays, fresh, scanned: true, events };
+  return { stays, fresh, scanned: memory.scanned || scan.ok, events };
 }
 
 function twoOnOnePort(microphone: Microphone): StationEvent {

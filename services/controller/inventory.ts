@@ -3,6 +3,7 @@
  * change. Pure: no clock, no database; the same scan, rows and memory always give the same answer.
  */
 import { workspaceName } from '../shared/contract.ts';
+import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import {
   type Assignment,
   assign,
@@ -175,7 +176,8 @@ function changedFacts(
   const facts: Partial<DeviceFacts> = {};
   if (!row.serialShared && row.serial !== null && assigned.sharedKeys.has(serialKey(row))) facts.serialShared = true;
   if (microphone === undefined) {
-    const gone = row.status === 'online' && input.scan.ok;
+    const looked = input.scan.ok || row.vendorId === VIRTUAL_VENDOR_ID;
+    const gone = row.status === 'online' && looked;
     return gone ? { ...facts, status: 'offline', lastSeenAt: input.wallMs } : facts;
   }
   const capabilities = microphone.sound?.capabilities ?? { offers: [] };

@@ -124,6 +124,7 @@ export function createMicrophoneSource(options: MicrophoneSourceOptions): Microp
   return {
     start: (onChange) => void poll(guarded(onChange, log)),
     read: () => reading,
+    holder: (sound) => nameHolder(microphoneHolder(sound.card, sound.device, options.procRoot)),
     dependency: () => dependency,
     stop() {
       stopped = true;
@@ -314,6 +315,12 @@ function createListReader(roots: KernelRoots): (scan: Scan) => List {
 export interface MicrophoneHolder {
   pid: number;
   command: string | null;
+}
+
+function nameHolder(holder: Parsed<MicrophoneHolder | null>): string | null {
+  if (!holder.ok || holder.value === null) return null;
+  const { pid, command } = holder.value;
+  return `${command?.trim() || 'Another program'} (process ${pid})`;
 }
 
 /** Names who holds a capture device, as far as procfs tells. `value` null: nobody, or nobody that it names. */

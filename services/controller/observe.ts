@@ -216,7 +216,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       );
       const wanted = wished.flatMap((wish) => {
         if (wish.target.kind !== 'device' || wish.kind === 'off') return [];
-        const looking = reading.ok ? live.has(wish.target.id) : wish.told.phase === 'recording';
+        // Without an engine the files are all that tells whether it records.
+        const looking = !reading.ok || live.has(wish.target.id);
         const row = desired?.devices.find((device) => wish.target.kind === 'device' && device.id === wish.target.id);
         return looking && row !== undefined ? [{ subject: recorderSubject(row.id), workspace: row.workspace }] : [];
       });

@@ -34,7 +34,7 @@ import {
 } from './plan-outcome.ts';
 import { describeRunning, tell } from './plan-telling.ts';
 import { rollOut, tagProven } from './plan-updates.ts';
-import { advance, isGood, isStalled, startWatch } from './progress.ts';
+import { advance, isGood, isStalled, startWatch, type Watch } from './progress.ts';
 import type { Action, Explanation, ObservedContainer, SubjectKey, Wish } from './world.ts';
 
 /** How often a recorder that has just been started is looked at until it advances. */
@@ -93,7 +93,7 @@ function groupBySubject(containers: readonly ObservedContainer[]): Map<SubjectKe
 function decideWish(wish: Wish, mine: readonly ObservedContainer[], memory: SubjectMemory, context: Context): Decided {
   const { input } = context;
   const blind = whyBlind(wish, memory, context);
-  if (blind !== null) return { ...blind, memory };
+  if (blind !== null) return blind;
   const counted = mine
     .filter((container) => container.state === 'ended')
     .reduce((m, ended) => countEnd(m, wish, ended, context, input), memory);
@@ -123,7 +123,7 @@ function chooseLive(live: readonly ObservedContainer[], wish: Wish): ObservedCon
 }
 
 /** Reasons not to decide anything for this subject now. */
-function whyBlind(wish: Wish, memory: SubjectMemory, context: Context): Omit<Decided, 'memory'> | null {
+function whyBlind(wish: Wish, memory: SubjectMemory, context: Context): Decided | null {
   const { containers, inFlight, nowMs } = context.input;
   const flying = inFlight.get(wish.subject);
   if (flying !== undefined) {
@@ -151,24 +151,24 @@ function whyBlind(wish: Wish, memory: SubjectMemory, context: Context): Omit<Dec
   return null;
 }
 
+/** The advance of what runs though nothing may be done about it: a person must hear of a stall all the same. */
+function watchAnyway(wish: Wish, containerId: string, memory: SubjectMemory, { input }: Context): Watch {
+  const before = memory.watch?.containerId === containerId ? memory.watch : startWatch(containerId, true, input.nowMs);
+  return advance(before, input.statuses.get(wish.subject), input.nowMs);
+}
+
 /** Without an engine nothing is touched; whether a recorder records is still known from what it writes. */
-function engineAway(wish: Wish, memory: SubjectMemory, context: Context): Omit<Decided, 'memory'> {
+function engineAway(wish: Wish, memory: SubjectMemory, context: Context): Decided {
   if (wish.kind === 'off' && wish.told.phase === wish.phase && wish.told.observedGeneration === wish.generation) {
     return settled(wish, 'keep', wish.phase, wish, true, memory);
   }
+  const watch = watchAnyway(wish, memory.watch?.containerId ?? '', memory, context);
   const status = context.input.statuses.get(wish.subject);
-  const recording = status?.ok === true && status.value?.state === 'recording' && wish.told.phase === 'recording';
-  return settled(
-    wish,
-    'keep',
-    recording ? 'recording' : 'waiting',
-    {
-      reason: 'EngineUnavailable',
-      message: 'The container engine does not answer: what runs goes on, nothing is started or stopped.',
-    },
-    false,
-    memory,
-  );
+  const told = status?.ok === true && status.value?.state === 'recording';
+  const recording = told && !isStalled(watch, context.input.nowMs, context.input.policy.stallTimeoutMs);
+  const message = 'The container engine does not answer: what runs goes on, nothing is started or stopped.';
+  const why = { reason: 'EngineUnavailable', message };
+  return settled(wish, 'keep', recording ? 'recording' : 'waiting', why, false, { ...memory, watch });
 }
 
 function tearDown(
@@ -216,17 +216,16 @@ function holdOn(
   if (wish.untilMs !== null) context.deadlines.push(wish.untilMs);
   const kind = wish.phase === 'blocked' ? 'blocked' : 'wait';
   if (chosen === undefined) return settled(wish, kind, wish.phase, wish, wish.phase === 'blocked', memory);
+  const watched = { ...memory, watch: watchAnyway(wish, chosen.id, memory, context) };
+  const reached = wish.phase === 'blocked';
+  if (isStalled(watched.watch, context.input.nowMs, context.input.policy.stallTimeoutMs)) {
+    const message = `It captures nothing any more, and cannot be started anew: ${wish.message}`;
+    return settled(wish, 'keep', 'stalled', { reason: 'Stalled', message }, reached, watched);
+  }
   const status = context.input.statuses.get(wish.subject);
   const recording = status?.ok === true && status.value?.state === 'recording';
   const message = recording ? `${wish.message} Until then the recorder that runs goes on as it is.` : wish.message;
-  return settled(
-    wish,
-    'keep',
-    recording ? 'recording' : wish.phase,
-    { ...wish, message },
-    wish.phase === 'blocked',
-    memory,
-  );
+  return settled(wish, 'keep', recording ? 'recording' : wish.phase, { ...wish, message }, reached, watched);
 }
 
 function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory, context: Context): Decided {
@@ -234,7 +233,8 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
   if (nowMs < memory.retryAtMs && memory.failure !== null) {
     context.deadlines.push(memory.retryAtMs);
     const phase = memory.blocked ? 'blocked' : 'backoff';
-    return settled(wish, memory.blocked ? 'blocked' : 'wait', phase, memory.failure, memory.blocked, memory);
+    const why = namingHolder(memory.failure, wish.holder);
+    return settled(wish, memory.blocked ? 'blocked' : 'wait', phase, why, memory.blocked, memory);
   }
   if (wish.imageId === null) {
     const why = {
@@ -260,6 +260,11 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     action,
     memory,
   };
+}
+
+function namingHolder(failure: Explanation, holder: string | null): Explanation {
+  if (failure.reason !== 'MicrophoneBusy' || holder === null) return failure;
+  return { reason: failure.reason, message: `${holder} holds the microphone: stop that program.` };
 }
 
 function keepOrReplace(

@@ -3,6 +3,8 @@
  * Follow one microphone through here: `microphones` → `inventory` (which row) → `spec` (what should run) → `plan`
  * (what to do and why) → `actions` and `podman` (done).
  */
+
+import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import type { Executor } from './actions.ts';
 import { emptyInventoryMemory, type Inventory, type InventoryMemory, inventory } from './inventory.ts';
 import type { Log } from './log.ts';
@@ -22,7 +24,7 @@ import type {
   Clock,
   DesiredState,
   DeviceRow,
-  Reading,
+  MicrophoneSource,
   StationEvent,
   StatusChange,
   Store,
@@ -41,6 +43,7 @@ export interface ReconcileSettings {
 
 export interface ReconcilePorts {
   clock: Clock;
+  microphones: MicrophoneSource;
   store: Store;
   workspaces: Workspaces;
   executor: Executor;
@@ -81,13 +84,14 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     const virtual = virtualMicrophones({
       wanted: settings.virtualMicrophones,
       scan: observed.scan,
-      realRecording: desired.devices.some((row) => row.phase === 'recording' && row.vendorId !== '0000'),
+      realRecording: desired.devices.some((row) => row.phase === 'recording' && row.vendorId !== VIRTUAL_VENDOR_ID),
       memory: virtualMemory,
       nowMs,
     });
     virtualMemory = virtual.memory;
     const stock = inventory({
-      scan: withVirtual(observed.scan, virtual.microphones, settings.virtualMicrophones),
+      scan: observed.scan,
+      virtual: virtual.microphones,
       rows: desired.devices,
       profiles: desired.profiles,
       autoEnrollment: desired.config.autoEnrollment,
@@ -108,6 +112,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       present: stock.present,
       presenceKnown: stock.known,
       flapping: stock.flapping,
+      holders: findHolders(stock, ports.microphones),
       recorderImage: chooseImage(observed.image, planMemory.images),
       workspaceProblem: observed.workspaceProblem,
     });
@@ -142,6 +147,8 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     if (nothing) return;
     const written = await ports.store.write({ ...changes, events });
     pendingEvents = written.ok ? [] : events;
+    // What was decided by the rules counts as a change of the row: its generation is the database's to tell.
+    if (changes.devices.length > 0) ports.observer.markDirty('database');
     // What was refused is found again from a fresh reading: rows are compared with the world in every cycle.
     if (!written.ok) ports.observer.markDirty('database');
   };
@@ -189,13 +196,6 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
   };
 }
 
-/** Virtual ones are there whatever USB says; with a fixed number a failed scan stays failed for the real ones. */
-function withVirtual<T>(scan: Reading<T[]>, virtual: T[], wanted: VirtualMicrophones): Reading<T[]> {
-  if (virtual.length === 0) return scan;
-  if (scan.ok) return { ...scan, value: [...scan.value, ...virtual] };
-  return wanted.kind === 'auto' ? { ok: true, value: virtual, startedAtMs: scan.startedAtMs } : scan;
-}
-
 /** Status columns that differ from what the rows say. What is only a glance between two actions is not written down. */
 function changedStatuses(wished: readonly Wish[], outcomes: readonly Outcome[]): StatusChange[] {
   const told = new Map(wished.map((wish) => [wish.subject, wish.told]));
@@ -237,10 +237,24 @@ function withStatuses(rows: readonly DeviceRow[], changes: readonly StatusChange
   });
 }
 
+/** Who holds the microphones that recorders found busy. */
+function findHolders({ rows, present }: Inventory, microphones: MicrophoneSource): Map<string, string> {
+  const holders = new Map<string, string>();
+  for (const { id, reason } of rows) {
+    const sound = present.get(id)?.sound ?? null;
+    const holder = reason === 'MicrophoneBusy' && sound !== null ? microphones.holder(sound) : null;
+    if (holder !== null) holders.set(id, holder);
+  }
+  return holders;
+}
+
 /** The station's own line. Virtual microphones count while they are plugged in. */
 export function stationLine(rows: readonly DeviceRow[]): string {
   const wanted = rows.filter(
-    (row) => row.enabled && row.enrollmentStatus === 'enrolled' && (row.status === 'online' || row.vendorId !== '0000'),
+    (row) =>
+      row.enabled &&
+      row.enrollmentStatus === 'enrolled' &&
+      (row.status === 'online' || row.vendorId !== VIRTUAL_VENDOR_ID),
   );
   const recording = wanted.filter((row) => row.phase === 'recording');
   if (wanted.length === 0) return 'No microphone to record from.';

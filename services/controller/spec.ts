@@ -51,6 +51,8 @@ export interface SpecInput {
   flapping: ReadonlyMap<string, { count: number; untilMs: number }>;
   /** The image a recorder is to be made of; `id` null: not there. */
   recorderImage: { reference: string; id: string | null };
+  /** Device id → which program holds its microphone, where that was looked up. */
+  holders: ReadonlyMap<string, string>;
   /** Why nothing can be written (disk not mounted); null: all is well. */
   workspaceProblem: Explanation | null;
 }
@@ -99,11 +101,11 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   });
 
   if (row.enrollmentStatus === 'ignored') return off('ignored', 'Ignored', 'You chose to ignore this device.');
-  if (!input.presenceKnown) {
+  const microphone = input.present.get(row.id);
+  if (microphone === undefined && !input.presenceKnown) {
     if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
     return hold('waiting', { reason: 'UsbUnknown', message: 'USB has not been read yet; what runs goes on.' });
   }
-  const microphone = input.present.get(row.id);
   if (microphone === undefined) return off('offline', 'NotPlugged', 'Not plugged in.');
   if (row.enrollmentStatus === 'pending') return pendingWish(row, microphone, off);
   if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
@@ -122,6 +124,7 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
     ...container,
     imageId: input.recorderImage.id,
     workspace: row.workspace,
+    holder: input.holders.get(row.id) ?? null,
     reason: prepared.warnings[0]?.reason ?? '',
     message: prepared.warnings.map((warning) => warning.message).join(' '),
   };

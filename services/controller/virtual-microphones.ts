@@ -3,6 +3,7 @@
  * be tried, shown and tested without hardware. Pure.
  */
 import { VIRTUAL_DEVICE } from '../shared/contract.ts';
+import { VIRTUAL_PRODUCT_ID, VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import type { Microphone, Reading } from './world.ts';
 
 /** How many: a fixed number, or `auto`: one while no real one has been seen. */
@@ -56,8 +57,8 @@ function virtualMicrophone(number: number): Microphone {
   return {
     incarnation: `virtual/${number}#0#-#-`,
     portPath: `virtual/${number}`,
-    vendorId: '0000',
-    productId: '0001',
+    vendorId: VIRTUAL_VENDOR_ID,
+    productId: VIRTUAL_PRODUCT_ID,
     serial: `virtual-${number}`,
     product: `Virtual microphone ${number}`,
     manufacturer: 'Silvasonic',

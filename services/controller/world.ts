@@ -304,6 +304,8 @@ export type Wish =
       imageId: string | null;
       /** Recorders: the folder that has the status file. null: nothing tells whether it advances, living is enough. */
       workspace: string | null;
+      /** Which program holds the microphone, where it was found busy and the holder is visible. */
+      holder: string | null;
     })
   /** No container. What runs is stopped. */
   | (WishBase & { kind: 'off'; phase: Phase | ServicePhase })
@@ -339,6 +341,8 @@ export interface Clock {
 export interface MicrophoneSource {
   start(onChange: () => void): void;
   read(): Reading<Microphone[]>;
+  /** Which program has the microphone open, in words; null: none, or none that we may see. */
+  holder(sound: SoundCard): string | null;
   dependency(): DependencyState;
   stop(): void;
 }

@@ -171,6 +171,8 @@ function spawnService({ socketPath, environment }: ServiceOptions): ChildProcess
     setpriv === undefined ? command : [setpriv, '--pdeathsig', 'TERM', '--', ...command];
   return spawn(program, args, {
     env: { ...process.env, ...environment },
+    // conmon leaves a file named "oom" in its working folder when a container is ended for lack of memory.
+    cwd: dirname(socketPath),
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

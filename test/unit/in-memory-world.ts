@@ -153,6 +153,7 @@ function createMicrophones(state: WorldState, good: Good, bad: Bad): InMemoryPor
     },
     changed: () => onChange(),
     read: () => (state.usbFails ? bad('EIO') : good([...state.plugged])),
+    holder: () => null,
     dependency: () => up('usb'),
     stop() {},
   };

@@ -35,6 +35,7 @@ function shelf(given: Partial<InventoryInput> = {}) {
         autoEnrollment: true,
         wallMs: 1_700_000_000_000 + nowMs,
         graceMs: 3000,
+        virtual: [],
         ...given,
         ...more,
         scan: Array.isArray(scan) ? reading(scan, nowMs) : scan,
@@ -158,6 +159,18 @@ describe('presence', () => {
     const result = world.scan(1_000_000, failed<Microphone[]>());
     expect(result.changes).toEqual([]);
     expect([...result.present.keys()]).toEqual(['2752-0007-000-0000']);
+  });
+
+  test('virtual ones are there whatever USB says, and come and go without it', () => {
+    const world = shelf();
+    world.scan(0, [umik(P1)]);
+    const virtual = [umik('virtual/1', 0, { vendorId: '0000', productId: '0001', serial: 'virtual-1', virtual: true })];
+    const both = world.scan(1000, failed<Microphone[]>(), { virtual });
+    expect([...both.present.keys()].sort()).toEqual(['0000-0001-virtual-1', '2752-0007-000-0000']);
+    const without = world.scan(10_000, failed<Microphone[]>(), { virtual: [] });
+    expect(without.changes).toMatchObject([
+      { kind: 'update', id: '0000-0001-virtual-1', facts: { status: 'offline' } },
+    ]);
   });
 
   test('before the first scan nobody is known to be away', () => {

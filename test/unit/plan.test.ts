@@ -186,6 +186,15 @@ describe('what is left alone, and for how long', () => {
     expect(ended.actions).toMatchObject([{ kind: 'remove', reason: 'MicrophoneGone' }]);
   });
 
+  test('what is held back but stalls meanwhile is told', () => {
+    const world = { wishes: [flapping], containers: reading([containerOf(wish())]) };
+    const { cycle } = station(world);
+    cycle(2000, { ...world, statuses: statuses(status(5)) });
+    const stalled = cycle(32_000, { ...world, statuses: statuses(status(5)) });
+    expect(stalled.actions).toEqual([]);
+    expect(stalled.outcomes[0]).toMatchObject({ phase: 'stalled', reason: 'Stalled' });
+  });
+
   test('what the engine is at is looked at again soon, orphans too', () => {
     const moving = containerOf(wish(), { state: 'moving' });
     expect(plan(planInput({ wishes: [wish()], containers: reading([moving]) }))).toMatchObject({
@@ -221,6 +230,11 @@ describe('what is left alone, and for how long', () => {
       planInput({ wishes: [recording], containers: failed<ObservedContainer[]>(), statuses: statuses(status(5)) }),
     );
     expect(away.outcomes[0]).toMatchObject({ phase: 'recording', reason: 'EngineUnavailable' });
+    const { cycle } = station({ wishes: [recording] });
+    for (const nowMs of [0, 31_000]) {
+      const blind = { containers: failed<ObservedContainer[]>('away', nowMs), statuses: statuses(status(5)) };
+      expect(cycle(nowMs, blind).outcomes[0]?.phase).toBe(nowMs === 0 ? 'recording' : 'waiting');
+    }
     const off = wish({ rows: [deviceRow(ID, { enabled: false, phase: 'disabled', observedGeneration: 1 })] });
     expect(plan(planInput({ wishes: [off], containers: failed<ObservedContainer[]>() })).outcomes[0]).toMatchObject({
       phase: 'disabled',
@@ -440,6 +454,18 @@ describe('updates', () => {
         good.cycle(nowMs, { containers: reading([live], nowMs), statuses: statuses(status(nowMs + 1)) }).actions,
     );
     expect(tags).toMatchObject([{ kind: 'tag', imageId: current.id, reference: image.lastGoodReference }]);
+  });
+});
+
+test('a microphone that is busy: who holds it is named', () => {
+  const { cycle, finish } = station();
+  const busy = [containerOf(wish(), { state: 'ended', exitCode: RECORDER_EXIT.microphoneBusy })];
+  finish(cycle(0, { wishes: [wish()], containers: reading(busy, 0) }).actions[0], done, 10);
+  const held = wish({ holders: new Map([[ID, 'pulseaudio (process 812)']]) });
+  expect(cycle(100, { wishes: [held] }).outcomes[0]).toMatchObject({
+    phase: 'backoff',
+    reason: 'MicrophoneBusy',
+    message: 'pulseaudio (process 812) holds the microphone: stop that program.',
   });
 });
 

@@ -140,6 +140,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     present: new Map([[row.id, microphone()]]),
     presenceKnown: true,
     flapping: new Map(),
+    holders: new Map(),
     recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:aaaa' },
     workspaceProblem: null,
     ...given,
