@@ -113,7 +113,9 @@ async function build(recipe: ImageRecipe, inputs: string, options: ImageOptions)
 async function removeEarlierBuilds({ podman, progress }: ImageOptions): Promise<void> {
   const args = ['image', 'prune', '--force', '--filter', 'dangling=true', '--filter', `label=${INPUTS_LABEL}`];
   const result = await podman(args, QUICK_DEADLINE_MS);
-  if (result.code !== 0) progress(`Earlier builds could not be removed: ${result.stderr.trim()}`);
+  if (result.code === 0) return;
+  const why = result.stderr.trim().split('\n').at(-1);
+  progress(`Earlier builds stay (${why}); "podman system prune --external" removes what interrupted builds left.`);
 }
 
 /** Pulls a base image, or puts the stand-in in its place. */

@@ -142,7 +142,7 @@ function stationPorts(env = process.env) {
   };
   const health = {
     use: 'health check',
-    host: env.SILVASONIC_CONTROLLER_BIND,
+    host: env.SILVASONIC_CONTROLLER_BIND || '127.0.0.1',
     ...read('SILVASONIC_CONTROLLER_PORT', '9100'),
   };
   const page = { use: 'web page', host: env.SILVASONIC_WEB_BIND, ...read('SILVASONIC_WEB_PORT', '8090') };
