@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -11,7 +11,7 @@ import { createPodman } from '../../services/controller/podman.ts';
 import type { Engine } from '../../services/controller/world.ts';
 import { findRunningEngine, startEngine } from '../../services/station/engine.ts';
 import { testSpec } from './container-spec.ts';
-import { silentLog, type TestEngine, testEngine } from './engine.ts';
+import { processesOf, silentLog, type TestEngine, testEngine } from './engine.ts';
 
 const PATIENCE = { timeout: 30_000, interval: 20 };
 const stationId: string = randomUUID();
@@ -33,17 +33,6 @@ afterAll(async () => {
 });
 
 const up = (): Promise<void> => vi.waitFor(() => expect(podman.dependency().state).toBe('up'), PATIENCE);
-
-/** Processes whose command line names this path. */
-function processesOf(path: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .filter((name) => {
-      const file = `/proc/${name}/cmdline`;
-      return existsSync(file) && readFileSync(file, 'utf8').includes(path);
-    })
-    .map(Number);
-}
 
 async function liveNames(): Promise<string[]> {
   const reading = await podman.list(stationId);

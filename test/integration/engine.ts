@@ -131,12 +131,37 @@ function removeEngine(folder: string): void {
     spawnSync('podman', ['rm', '--all', '--force', '--time', '0'], { env, timeout: 60_000 });
     spawnSync('podman', ['system', 'reset', '--force'], { env, timeout: 60_000 });
   }
+  killContainers(folder);
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '')
     .filter((path) => path.startsWith(`${folder}/`));
   for (const mount of mounts.reverse()) spawnSync('umount', ['--lazy', mount]);
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** Whatever Podman could not end: the children of this engine's conmons, which then end by themselves. */
+function killContainers(folder: string): void {
+  const conmons = processesOf(folder).filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'conmon');
+  for (const conmon of conmons) {
+    const children = readFileSync(`/proc/${conmon}/task/${conmon}/children`, 'utf8').trim();
+    for (const child of children.split(' ').filter((text) => text !== '')) process.kill(Number(child), 'SIGKILL');
+  }
+}
+
+/** Processes whose command line names this path. */
+export function processesOf(path: string): number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  return pids.map(Number).filter((pid) => commandLine(pid).includes(path));
+}
+
+/** Empty for a process that ended while we looked. */
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function run(program: string, args: string[]): string {

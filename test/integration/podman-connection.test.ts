@@ -29,19 +29,24 @@ beforeEach(() => {
   socketPath = join(folder, 'podman.sock');
   lines = [];
   stops = [];
-  const log = createLog({ level: 'info', destination: { write: (line) => void lines.push(line) } });
-  podman = createPodman({ socketPath, clock: hurriedClock(), log });
+  podman = connect(createClock());
 });
-afterEach(async () => {
-  await podman.stop();
+afterEach(() => {
   for (const stop of stops) stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Deadlines and delays pass fifty times as fast. */
+function connect(clock: Clock): Engine {
+  const log = createLog({ level: 'info', destination: { write: (line) => void lines.push(line) } });
+  const engine = createPodman({ socketPath, clock, log });
+  stops.push(() => void engine.stop());
+  return engine;
+}
+
+/** Deadlines and delays pass ten times as fast. */
 function hurriedClock(): Clock {
   const clock = createClock();
-  return { ...clock, timer: (delayMs, callback) => clock.timer(delayMs / 50, callback) };
+  return { ...clock, timer: (delayMs, callback) => clock.timer(delayMs / 10, callback) };
 }
 
 interface Listening {
@@ -98,6 +103,7 @@ describe('a failed reading is told as one', () => {
 
   test('accepted and never answered: every call ends at its deadline and frees its socket', async () => {
     const server = await listen(createNetServer((socket) => socket.resume()));
+    podman = connect(hurriedClock());
     expect(await podman.list(stationId)).toMatchObject({ ok: false, error: expect.stringMatching(/within 5 s/) });
     expect(await podman.images(['localhost/a:b'])).toMatchObject({ ok: false });
     expect(await podman.run(testSpec(stationId))).toMatchObject({ kind: 'unknown' });
@@ -110,22 +116,19 @@ describe('a failed reading is told as one', () => {
     const server = await serve((request, response) => {
       if (!request.url?.includes('/stop')) json(response, 200, []);
     });
-    const order: string[] = [];
-    const stuck = Array.from({ length: 20 }, () => podman.remove('c1', 60).then(() => order.push('removed')));
+    const outcomes = Array.from({ length: 20 }, () => podman.remove('c1', 60));
     await vi.waitFor(() => expect(server.open.size).toBe(20), PATIENCE);
     expect(await podman.list(stationId)).toMatchObject({ ok: true, value: [] });
-    order.push('listed');
-    await Promise.all(stuck);
-    expect(order[0]).toBe('listed');
+    expect(server.open.size).toBeGreaterThanOrEqual(20);
+    await podman.stop();
+    for (const outcome of await Promise.all(outcomes)) expect(outcome.kind).toBe('unknown');
   });
 
   test('stopping breaks off what hangs', async () => {
     const server = await listen(createNetServer((socket) => socket.resume()));
-    const clock = createClock();
-    const patient = createPodman({ socketPath, clock, log: createLog({ level: 'silent' }) });
-    const removing = patient.remove('c1', 3600);
+    const removing = podman.remove('c1', 3600);
     await vi.waitFor(() => expect(server.open.size).toBe(1), PATIENCE);
-    await patient.stop();
+    await podman.stop();
     expect(await removing).toMatchObject({ kind: 'unknown' });
     await vi.waitFor(() => expect(server.open.size).toBe(0), PATIENCE);
   });
@@ -148,6 +151,7 @@ describe('a failed reading is told as one', () => {
     ],
   ])('%s', async (_what, answer) => {
     await serve(answer);
+    podman = connect(hurriedClock());
     expect(await podman.list(stationId)).toMatchObject({ ok: false, error: expect.stringMatching(/\S{3}/) });
     expect(podman.dependency().state).toBe('down');
   });
@@ -155,10 +159,9 @@ describe('a failed reading is told as one', () => {
   test('the environment does not lead to another engine', async () => {
     process.env.DOCKER_HOST = 'tcp://127.0.0.1:1';
     try {
-      const other = createPodman({ socketPath, clock: createClock(), log: createLog({ level: 'silent' }) });
+      const other = connect(createClock());
       await serve((_request, response) => json(response, 200, []));
       expect(await other.list(stationId)).toMatchObject({ ok: true });
-      await other.stop();
     } finally {
       delete process.env.DOCKER_HOST;
     }
@@ -255,10 +258,11 @@ describe('events', () => {
       requests += 1;
       response.writeHead(200).flushHeaders();
     });
+    podman = connect(hurriedClock());
     podman.watch(stationId, () => {});
     await vi.waitFor(() => expect(podman.dependency().state).toBe('up'), PATIENCE);
-    // More than a minute and a half by the hurried clock.
-    await new Promise<void>((resolve) => hurriedClock().timer(100_000, resolve));
+    // Twenty seconds by the hurried clock: longer than any deadline or delay of a reconnection.
+    await new Promise<void>((resolve) => hurriedClock().timer(20_000, resolve));
     expect(requests).toBe(1);
   });
 
@@ -271,6 +275,7 @@ describe('events', () => {
       response.writeHead(200).flushHeaders();
     });
     let wakes = 0;
+    podman = connect(hurriedClock());
     podman.watch(stationId, () => {
       wakes += 1;
     });
