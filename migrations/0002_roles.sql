@@ -49,17 +49,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON owner, sessions TO silvasonic_web;
 -- Two keys are the controller's, although they stand among a person's.
 CREATE FUNCTION system_config_keep_own() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  touched text[] := ARRAY[]::text[];
+  key_before text := CASE WHEN TG_OP <> 'INSERT' THEN OLD.key END;
+  key_after text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.key END;
+  own text;
 BEGIN
-  IF pg_has_role(current_user, 'silvasonic_controller', 'USAGE') THEN
-    RETURN coalesce(NEW, OLD);
-  END IF;
-  IF TG_OP <> 'INSERT' THEN touched := touched || OLD.key; END IF;
-  IF TG_OP <> 'DELETE' THEN touched := touched || NEW.key; END IF;
-  IF touched && ARRAY['station_id', 'workspace_marked'] THEN
-    RAISE EXCEPTION '"%" is written by the controller alone.', array_to_string(touched, '", "')
-      USING ERRCODE = 'insufficient_privilege';
-  END IF;
+  FOREACH own IN ARRAY ARRAY['station_id', 'workspace_marked'] LOOP
+    IF own IN (key_before, key_after) AND NOT pg_has_role(current_user, 'silvasonic_controller', 'USAGE') THEN
+      RAISE EXCEPTION '"%" is written by the controller alone.', own USING ERRCODE = 'insufficient_privilege';
+    END IF;
+  END LOOP;
   RETURN coalesce(NEW, OLD);
 END $$;
 --> statement-breakpoint

@@ -55,12 +55,21 @@ export async function findPostgresPrograms(copyFolder: string, user: ServerUser 
     await cp(native, unfinished, { recursive: true, verbatimSymlinks: true });
     await rename(unfinished, copy);
   }
+  await removeOtherCopies(copyFolder, copy);
   const copied = await tryPrograms(copy, user);
   if (copied.ok) return copied.programs;
   throw new Error(
     `The database server from npm does not run on this machine (in ${copy}): it needs glibc, x64 or arm64, and folders that ${user === null ? 'this user' : `the user with id ${user.uid}`} may enter.`,
     { cause: copied.error },
   );
+}
+
+/** Those of earlier releases; nothing starts them any more. */
+async function removeOtherCopies(copyFolder: string, current: string): Promise<void> {
+  for (const name of await readdir(dirname(copyFolder))) {
+    if (!name.startsWith(`${basename(copyFolder)}-`) || name === basename(current)) continue;
+    await rm(join(dirname(copyFolder), name), { recursive: true, force: true });
+  }
 }
 
 /** The package for this machine is a dependency of a dependency, so it is looked for from there. */
