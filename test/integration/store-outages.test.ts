@@ -130,6 +130,18 @@ describe('hung', () => {
     expect(errorFrom(await store.read())).toMatch(/stopped/);
   });
 
+  test('frozen: hung connections are let go at once, so that nothing keeps the process from ending', async () => {
+    const access = await server.createDatabase({ migrated: true });
+    const openSockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+    const before = await until('the sockets of earlier tests are gone', () => (openSockets() === 0 ? 0 : null));
+    const { store } = openStore(access);
+    await untilRead(store);
+    server.freeze();
+    await untilFailing(store);
+    await store.stop();
+    await until('no socket is left open', () => (openSockets() === before ? true : null));
+  });
+
   test('a table that somebody keeps locked: the reading ends, and is good when the lock is gone', async () => {
     const access = await server.createDatabase({ migrated: true });
     const { store } = openStore(access);
