@@ -103,7 +103,8 @@ async function build(recipe: ImageRecipe, inputs: string, options: ImageOptions)
   const file = join(repositoryFolder, recipe.containerfile);
   const context = join(repositoryFolder, recipe.context);
   const label = `${INPUTS_LABEL}=${inputs}`;
-  const args = ['build', '--tag', recipe.name, '--label', label, '--file', file, context];
+  // The host's network: a build then needs no bridge and no firewall rules, and cannot collide with another engine's.
+  const args = ['build', '--network=host', '--tag', recipe.name, '--label', label, '--file', file, context];
   const result = await podman(args, BUILD_DEADLINE_MS);
   if (result.code !== 0) throw failure(`${recipe.name} could not be built: mend what it says and try again.`, result);
   if (options.keepBuildCache !== true) await removeEarlierBuilds(options);
