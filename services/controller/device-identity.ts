@@ -9,7 +9,11 @@ import type { DeviceRow, Microphone, Reading, StationEvent } from './world.ts';
 export interface Stay {
   deviceId: string;
   microphone: Microphone;
-  lastSeenMs: number;
+  /**
+   * The first look that missed it, monotonic ms; null: the last look found it. Not when it was last found: looks are
+   * taken when something changes, so that of a device that has been there for hours would be long past its grace.
+   */
+  missingSinceMs: number | null;
 }
 
 /** What identities are settled from. */
@@ -48,9 +52,12 @@ export function sight(input: IdentityInput): Sighting {
   for (const [incarnation, stay] of memory.stays) {
     const there = byPort.get(stay.microphone.portPath);
     const unseen = !scan.ok && !stay.microphone.virtual;
-    if (there?.incarnation === incarnation) stays.set(incarnation, { ...stay, lastSeenMs: nowMs });
+    const missingSinceMs = stay.missingSinceMs ?? nowMs;
+    if (there?.incarnation === incarnation) stays.set(incarnation, { ...stay, missingSinceMs: null });
     else if (unseen) stays.set(incarnation, stay);
-    else if (there === undefined && nowMs - stay.lastSeenMs < input.graceMs) stays.set(incarnation, stay);
+    // A virtual one is not missed by mistake.
+    else if (there === undefined && !stay.microphone.virtual && nowMs - missingSinceMs < input.graceMs)
+      stays.set(incarnation, { ...stay, missingSinceMs });
   }
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
@@ -93,7 +100,7 @@ export function assign(input: IdentityInput, sighting: Sighting): Assignment {
   const created = new Map<string, Microphone>();
   const events: StationEvent[] = [];
   const give = (microphone: Microphone, deviceId: string): void => {
-    stays.set(microphone.incarnation, { deviceId, microphone, lastSeenMs: input.nowMs });
+    stays.set(microphone.incarnation, { deviceId, microphone, missingSinceMs: null });
     claimed.add(deviceId);
   };
 
@@ -112,7 +119,7 @@ export function assign(input: IdentityInput, sighting: Sighting): Assignment {
     const unshared = microphone.serial !== null && !sharedKeys.has(key);
     if (
       unshared &&
-      [...stays.values()].some((stay) => stay.lastSeenMs < input.nowMs && serialKey(stay.microphone) === key)
+      [...stays.values()].some((stay) => stay.missingSinceMs !== null && serialKey(stay.microphone) === key)
     )
       continue;
     if (unshared && only !== undefined && rows.length === 1 && !claimed.has(only.id)) give(microphone, only.id);
@@ -136,7 +143,7 @@ function findSharedKeys(input: IdentityInput, sighting: Sighting): Set<string> {
   const shared = new Set(input.rows.filter((row) => row.serialShared).map(serialKey));
   const seen = new Set<string>();
   const there = [...sighting.stays.values()]
-    .filter((stay) => stay.lastSeenMs === input.nowMs)
+    .filter((stay) => stay.missingSinceMs === null)
     .map((stay) => stay.microphone);
   for (const microphone of [...there, ...sighting.fresh]) {
     if (microphone.serial === null) continue;

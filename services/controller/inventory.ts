@@ -62,9 +62,9 @@ export function inventory(input: InventoryInput): Inventory {
   const arrivals = countArrivals(input, sighting, assigned.stays);
   const flapping = findFlapping(arrivals);
   const deadlines = [
-    ...[...assigned.stays.values()]
-      .filter((stay) => stay.lastSeenMs < input.nowMs)
-      .map((stay) => stay.lastSeenMs + input.graceMs),
+    ...[...assigned.stays.values()].flatMap(({ missingSinceMs }) =>
+      missingSinceMs === null ? [] : [missingSinceMs + input.graceMs],
+    ),
     ...[...flapping.values()].map((flap) => flap.untilMs),
   ].filter((atMs) => atMs > input.nowMs);
   const present = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));

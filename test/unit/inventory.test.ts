@@ -76,8 +76,9 @@ describe('identity', () => {
     world.scan(0, [umik(P1)]);
     const moving = world.scan(1000, [umik(P2, 2)]);
     expect(idOn(moving, P2)).toBeUndefined();
-    expect(moving.deadlineMs).toBe(3000);
-    expect(idOn(world.scan(3000, [umik(P2, 2)]), P2)).toBe('2752-0007-000-0000');
+    expect(moving.deadlineMs).toBe(4000);
+    expect(idOn(world.scan(3999, [umik(P2, 2)]), P2)).toBeUndefined();
+    expect(idOn(world.scan(4000, [umik(P2, 2)]), P2)).toBe('2752-0007-000-0000');
   });
 
   test('a twin plugged in while the first misses one scan takes nothing from it', () => {
@@ -149,8 +150,18 @@ describe('presence', () => {
     expect(world.scan(250, []).changes).toEqual([]);
     expect(world.scan(500, [umik(P1)]).changes).toEqual([]);
     world.scan(750, []);
-    expect(world.scan(3499, []).changes).toEqual([]);
-    expect(world.scan(3500, []).changes).toMatchObject([{ kind: 'update', facts: { status: 'offline' } }]);
+    expect(world.scan(3749, []).changes).toEqual([]);
+    expect(world.scan(3750, []).changes).toMatchObject([{ kind: 'update', facts: { status: 'offline' } }]);
+  });
+
+  test('the grace begins with the first look that misses it, however long ago the last look was', () => {
+    const world = shelf();
+    world.scan(0, [umik(P1)]);
+    const missed = world.scan(60_000, []);
+    expect(missed.changes).toEqual([]);
+    expect(missed.deadlineMs).toBe(63_000);
+    expect(world.scan(62_000, [umik(P1)]).deadlineMs).toBeNull();
+    expect(world.scan(64_000, []).changes).toEqual([]);
   });
 
   test('a failed scan changes nothing, however long', () => {
