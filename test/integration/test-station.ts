@@ -26,13 +26,15 @@ import { type PostgresFixture, startPostgres } from './postgres.ts';
 import { type RedisFixture, startRedis } from './redis.ts';
 import { type StationEngine, stationEngine } from './station-engine.ts';
 import type { UsbDeviceSpec } from './usb-devices.ts';
-import { createUsbTree, type PluggedDevice, type PlugOptions, type UsbTree } from './usb-tree.ts';
+import { createUsbTree, type PluggedDevice, type PlugOptions, type SoundNode, type UsbTree } from './usb-tree.ts';
 
 export interface StationOptions {
   /** Card numbers of this test file's devices; files run side by side and share the real `/dev/snd`. */
   firstCard: number;
   /** Without Redis the controller is told that there is none. */
   redis?: boolean;
+  /** False: a host without USB, until `usb.bringUsb`. */
+  hasUsb?: boolean;
   environment?: Record<string, string>;
 }
 
@@ -93,6 +95,8 @@ export interface TestStation {
   /** Plugs in, with placeholders for its nodes in the real `/dev/snd`. */
   plug(spec: UsbDeviceSpec, options?: PlugOptions): PluggedDevice;
   addCard(device: PluggedDevice): void;
+  /** Another order of boot; see `UsbTree`. The containers are as they were. */
+  rebootInOtherOrder(): void;
   stationId(): Promise<string>;
   devices(): Promise<DeviceColumns[]>;
   containers(): Promise<InspectedContainer[]>;
@@ -129,7 +133,7 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
     max: 2,
     onnotice: () => {},
   });
-  const usb = createUsbTree({ firstCard: options.firstCard });
+  const usb = createUsbTree({ firstCard: options.firstCard, hasUsb: options.hasUsb ?? true });
   const workspace = join(folder, 'workspace');
   const runPath = join(folder, 'run');
   for (const path of [workspace, runPath]) mkdirSync(path);
@@ -148,6 +152,12 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
     ...options.environment,
   };
   const controllers: RunningController[] = [];
+  let knownId: string | null = null;
+  /** The marker file may be taken away later. */
+  const ownId = (): string | null => {
+    knownId ??= readMarker(workspace);
+    return knownId;
+  };
   const station: TestStation = {
     usb,
     database,
@@ -168,20 +178,21 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
     },
     plug(spec, plugOptions) {
       const device = usb.plug(spec, plugOptions);
-      makeNodes(device);
+      makeNodes(device.nodes);
       return device;
     },
-    addCard(device) {
-      usb.addCard(device);
-      makeNodes(device);
+    addCard: (device) => makeNodes(usb.addCard(device)),
+    rebootInOtherOrder() {
+      usb.rebootInOtherOrder();
+      makeNodes(usb.nodes());
     },
-    stationId: () => station.until('the station has an id', () => readMarker(workspace)),
+    stationId: () => station.until('the station has an id', ownId),
     devices: async () => await sql<DeviceColumns[]>`select * from devices order by id`,
     events: async () =>
       await sql<
         { subject: string; type: string; reason: string; message: string; count: number }[]
       >`select * from events order by id`,
-    containers: async () => inspectAll(engine, readMarker(workspace)),
+    containers: async () => inspectAll(engine, ownId()),
     async nudge() {
       await redis?.publish(CHANNEL.nudge, '');
     },
@@ -206,7 +217,7 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
     },
     async remove() {
       await Promise.all(controllers.map((controller) => controller.kill('SIGKILL')));
-      await removeContainers(engine, readMarker(workspace));
+      await removeContainers(engine, ownId());
       await sql.end({ timeout: 1 });
       await Promise.all([database.stop(), redis?.stop()]);
       usb.remove();
@@ -291,9 +302,9 @@ export async function freePort(): Promise<number> {
 }
 
 /** Podman looks device nodes up in the real `/dev`; nothing is ever read from these. */
-function makeNodes(device: PluggedDevice): void {
+function makeNodes(nodes: readonly SoundNode[]): void {
   mkdirSync('/dev/snd', { recursive: true });
-  for (const node of device.nodes) {
+  for (const node of nodes) {
     if (existsSync(node.path)) continue;
     spawnSync('mknod', ['-m', '660', node.path, 'c', String(node.major), String(node.minor)]);
     // Another test file may have been faster.

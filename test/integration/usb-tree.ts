@@ -5,7 +5,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createTreeFiles, type TreeFiles } from './tree-files.ts';
 import { hub, streamText, type UsbDeviceSpec } from './usb-devices.ts';
 
@@ -55,6 +55,9 @@ export interface UsbTree {
   environment(base?: NodeJS.ProcessEnv): NodeJS.ProcessEnv;
   plug(spec: UsbDeviceSpec, options?: PlugOptions): PluggedDevice;
   unplug(device: PluggedDevice): void;
+  /** The very same stay on its port is not shown for a while: neither the device nor its card. */
+  hide(device: PluggedDevice): void;
+  showAgain(device: PluggedDevice): void;
   addCard(device: PluggedDevice): SoundNode[];
   removeCard(device: PluggedDevice): void;
   addHostController(): number;
@@ -117,6 +120,8 @@ export function createUsbTree({ firstCard = 1, announces = true, hasUsb = true }
     }),
     plug: (spec, options = {}) => plug(machine, spec, options),
     unplug: (device) => unplug(machine, device),
+    hide: (device) => hide(machine, device),
+    showAgain: (device) => showAgain(machine, device),
     addCard: (device) => addCard(machine, device),
     removeCard: (device) => removeCard(machine, device),
     addHostController: () => addHostController(machine),
@@ -254,6 +259,33 @@ function showDevice(machine: Machine, device: PluggedDevice, descriptors: Uint8A
   files.link(`sys/bus/usb/devices/${name}`, path);
   files.link(`sys/bus/usb/devices/${name}:1.0`, `${path}/${name}:1.0`);
   announce(machine);
+}
+
+/** By its links in sysfs only: a program that enumerates finds neither the device nor its card. */
+function hide(machine: Machine, device: PluggedDevice): void {
+  for (const [link] of linksOf(machine, device).reverse()) machine.files.unlink(link);
+  announce(machine);
+}
+
+function showAgain(machine: Machine, device: PluggedDevice): void {
+  for (const [link, target] of linksOf(machine, device)) machine.files.link(link, target);
+  announce(machine);
+}
+
+/** Links by which a device and its card are found, and where they lead; the device's own first. */
+function linksOf(machine: Machine, device: PluggedDevice): [link: string, target: string][] {
+  const { name, path } = placeOf(machine, device);
+  const card = `card${device.card}`;
+  const nodes = device.nodes.map((node) => `${card}/${basename(node.path)}`);
+  const sound = device.card === null ? [] : [card, ...nodes];
+  return [
+    [`sys/bus/usb/devices/${name}`, path],
+    [`sys/bus/usb/devices/${name}:1.0`, `${path}/${name}:1.0`],
+    ...sound.map((each): [string, string] => [
+      `sys/class/sound/${basename(each)}`,
+      `${path}/${name}:1.0/sound/${each}`,
+    ]),
+  ];
 }
 
 function nextFreePort(devices: Set<PluggedDevice>): string {
