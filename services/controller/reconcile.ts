@@ -84,7 +84,8 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     const virtual = virtualMicrophones({
       wanted: settings.virtualMicrophones,
       scan: observed.scan,
-      realRecording: desired.devices.some((row) => row.phase === 'recording' && row.vendorId !== VIRTUAL_VENDOR_ID),
+      // By our own last cycle: rows may still tell of what recorded before a reboot.
+      realRecording: isRealRecording(snapshot.devices),
       memory: virtualMemory,
       nowMs,
     });
@@ -191,9 +192,15 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
         line: stationLine(rows),
       };
       await record({ devices: stock.changes, statuses: statusChanges, events, config: observed.configChanges });
-      return earliest([deadlineMs, decided.deadlineMs]);
+      // A virtual microphone goes as soon as a real one records: nothing else would wake us before the next tick.
+      const retiresMs = virtualMemory.plugged && isRealRecording(rows) ? ports.clock.nowMs() : null;
+      return earliest([deadlineMs, decided.deadlineMs, retiresMs]);
     },
   };
+}
+
+function isRealRecording(rows: readonly DeviceRow[]): boolean {
+  return rows.some((row) => row.phase === 'recording' && row.vendorId !== VIRTUAL_VENDOR_ID);
 }
 
 /** Status columns that differ from what the rows say. What is only a glance between two actions is not written down. */

@@ -1,6 +1,7 @@
 /** The controller put together, over ports in memory: what a station does when the world misbehaves. */
 import { describe, expect, test } from 'vitest';
 import { createController } from '../../services/controller/controller.ts';
+import type { VirtualMicrophones } from '../../services/controller/virtual-microphones.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
 import { microphone, status } from './sample-world.ts';
@@ -8,7 +9,7 @@ import { microphone, status } from './sample-world.ts';
 const ID = '2752-0007-000-0000';
 const WORKSPACE = workspaceName(ID, 'UMIK-1');
 
-function station() {
+function station(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
   const clock = createManualClock();
   const { state, ports } = createWorld(clock);
   const make = () =>
@@ -32,14 +33,15 @@ function station() {
         tickMs: 30_000,
         onShutdown: 'leave',
         onCycle: () => {},
+        ...changes,
       },
     );
   return { clock, state, ports, make };
 }
 
 /** One microphone plugged in, recording and advancing. */
-async function recordingStation() {
-  const all = station();
+async function recordingStation(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
+  const all = station(changes);
   all.state.plugged = [microphone()];
   const controller = all.make();
   controller.start();
@@ -92,6 +94,35 @@ describe('a station', () => {
     Object.assign(row, { enabled: true, generation: 3 });
     await clock.advance(30_000);
     expect(state.containers).toHaveLength(1);
+  });
+});
+
+describe('a virtual microphone', () => {
+  test('goes as soon as a real one records, not at the next tick', async () => {
+    const { clock, state, ports, make } = station({ virtualMicrophones: { kind: 'auto' } });
+    make().start();
+    await clock.advance(8000);
+    expect(state.database.devices).toMatchObject([{ id: '0000-0001-virtual-1', phase: 'recording' }]);
+    state.plugged = [microphone()];
+    ports.microphones.changed();
+    await clock.advance(3000);
+    expect(state.database.devices).toMatchObject([
+      { id: '0000-0001-virtual-1', phase: 'offline' },
+      { id: ID, phase: 'recording' },
+    ]);
+    expect(state.containers).toHaveLength(1);
+  });
+
+  test('comes though a row still says that a real one recorded, which is gone now', async () => {
+    const { clock, state, controller, make } = await recordingStation({ virtualMicrophones: { kind: 'auto' } });
+    await controller.stop();
+    Object.assign(state, { plugged: [], containers: [] });
+    make().start();
+    await clock.advance(8000);
+    expect(state.database.devices).toMatchObject([
+      { id: ID, phase: 'offline' },
+      { id: '0000-0001-virtual-1', phase: 'recording' },
+    ]);
   });
 });
 
