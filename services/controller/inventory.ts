@@ -39,6 +39,8 @@ export interface Inventory {
   changes: DeviceChange[];
   /** Device id → what stands for it now (seen, or missing for less than the grace). */
   present: ReadonlyMap<string, Microphone>;
+  /** Those of them that the last look missed. */
+  missing: ReadonlySet<string>;
   /** False: no scan ever succeeded, so absence means nothing. */
   known: boolean;
   /** Devices whose plug flaps: nothing is started before `untilMs`. */
@@ -72,6 +74,9 @@ export function inventory(input: InventoryInput): Inventory {
     rows: settled.rows,
     changes: settled.changes,
     present,
+    missing: new Set(
+      [...assigned.stays.values()].flatMap((stay) => (stay.missingSinceMs === null ? [] : [stay.deviceId])),
+    ),
     known: sighting.scanned,
     flapping: new Map([...flapping].filter(([, flap]) => flap.untilMs > input.nowMs)),
     events: [...sighting.events, ...assigned.events],

@@ -230,6 +230,7 @@ function holdOn(
 
 function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory, context: Context): Decided {
   const { nowMs } = context.input;
+  if (wish.notNow !== null) return settled(wish, 'wait', 'waiting', wish.notNow, false, memory);
   if (nowMs < memory.retryAtMs && memory.failure !== null) {
     context.deadlines.push(memory.retryAtMs);
     const phase = memory.blocked ? 'blocked' : 'backoff';

@@ -111,6 +111,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       desired,
       rows: stock.rows,
       present: stock.present,
+      missing: stock.missing,
       presenceKnown: stock.known,
       flapping: stock.flapping,
       holders: findHolders(stock, ports.microphones),

@@ -46,6 +46,8 @@ export interface SpecInput {
   /** As `inventory` left them. */
   rows: readonly DeviceRow[];
   present: ReadonlyMap<string, Microphone>;
+  /** Present, but the last look at USB missed them. */
+  missing: ReadonlySet<string>;
   /** False: no scan ever succeeded, so nobody knows who is there. */
   presenceKnown: boolean;
   flapping: ReadonlyMap<string, { count: number; untilMs: number }>;
@@ -64,6 +66,10 @@ const RECORDER_STOP_TIMEOUT_S = 10;
 const LOG_BYTES = 10 * 1024 * 1024;
 /** Free space that recorders leave, so that database and system stay alive on a full disk. */
 const RESERVE_BYTES = 512 * 1024 * 1024;
+const MISSED: Explanation = {
+  reason: 'MicrophoneMissed',
+  message: 'The last look at USB did not find it: nothing is started before it is there again.',
+};
 
 export const recorderSubject = (deviceId: string): SubjectKey => `recorder:${deviceId}`;
 export const serviceSubject = (name: string): SubjectKey => `service:${name}`;
@@ -125,6 +131,7 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
     imageId: input.recorderImage.id,
     workspace: row.workspace,
     holder: input.holders.get(row.id) ?? null,
+    notNow: input.missing.has(row.id) ? MISSED : null,
     reason: prepared.warnings[0]?.reason ?? '',
     message: prepared.warnings.map((warning) => warning.message).join(' '),
   };

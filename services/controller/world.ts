@@ -290,7 +290,6 @@ interface WishBase extends Explanation {
   told: StatusColumns;
 }
 
-/** What should be true of a subject in this cycle. */
 export type Wish =
   /** One container, this one. It is started, kept, replaced. `message` adds what a person should know (warnings). */
   | (WishBase & {
@@ -306,6 +305,8 @@ export type Wish =
       workspace: string | null;
       /** Which program holds the microphone, where it was found busy and the holder is visible. */
       holder: string | null;
+      /** Why nothing is started just now, though what runs goes on. null: it may be. */
+      notNow: Explanation | null;
     })
   /** No container. What runs is stopped. */
   | (WishBase & { kind: 'off'; phase: Phase | ServicePhase })

@@ -186,6 +186,17 @@ describe('what is left alone, and for how long', () => {
     expect(ended.actions).toMatchObject([{ kind: 'remove', reason: 'MicrophoneGone' }]);
   });
 
+  test('on a microphone that the last look missed nothing is started, and what runs goes on', () => {
+    const missed = wish({ missing: new Set([ID]) });
+    const nothing = plan(planInput({ wishes: [missed] }));
+    expect(nothing.actions).toEqual([]);
+    expect(nothing.outcomes[0]).toMatchObject({ kind: 'wait', phase: 'waiting', reason: 'MicrophoneMissed' });
+    const world = { wishes: [missed], containers: reading([containerOf(wish())]), statuses: statuses(status(5)) };
+    const kept = plan(planInput(world));
+    expect(kept.actions).toEqual([]);
+    expect(kept.outcomes[0]).toMatchObject({ kind: 'keep', reason: 'Recording' });
+  });
+
   test('what is held back but stalls meanwhile is told', () => {
     const world = { wishes: [flapping], containers: reading([containerOf(wish())]) };
     const { cycle } = station(world);

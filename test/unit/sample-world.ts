@@ -138,6 +138,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     desired: desiredState(),
     rows: [row],
     present: new Map([[row.id, microphone()]]),
+    missing: new Set(),
     presenceKnown: true,
     flapping: new Map(),
     holders: new Map(),
