@@ -35,7 +35,8 @@ export type RecorderSettingsOutcome = { ok: true; value: RecorderSettings } | { 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const DEVICE_PATTERN = /^hw:\d{1,3},\d{1,3}$/;
-const SLUG_PATTERN = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+/** As the database takes them. */
+const SLUG_PATTERN = /^[a-z0-9-]{1,60}$/;
 const LONGEST_QUOTE = 80;
 
 /** Reads all variables; all that are wrong are told at once, in one sentence. */
@@ -50,7 +51,7 @@ export function readRecorderSettings(environment: Environment = process.env): Re
   const device = read(RECORDER_ENV.device, undefined, `hw:<card>,<device> or ${VIRTUAL_DEVICE}`, (text) => {
     return text === VIRTUAL_DEVICE || DEVICE_PATTERN.test(text);
   });
-  const profileSlug = read(RECORDER_ENV.profileSlug, undefined, 'a-z, 0-9, dot, dash, underscore, up to 64', (text) =>
+  const profileSlug = read(RECORDER_ENV.profileSlug, undefined, '1 to 60 characters of a-z, 0-9 and -', (text) =>
     SLUG_PATTERN.test(text),
   );
   const instanceId = read(RECORDER_ENV.instanceId, undefined, '1 to 200 characters', (text) => {

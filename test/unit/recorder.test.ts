@@ -22,11 +22,16 @@ describe('the environment', () => {
     });
   });
 
+  it.each(['-', '0', `-${'z'.repeat(59)}`])('any slug that the database takes is one: %s', (slug) => {
+    const outcome = readRecorderSettings({ ...sampleRecorderEnvironment(), SILVASONIC_RECORDER_PROFILE_SLUG: slug });
+    expect(outcome).toMatchObject({ ok: true, value: { profileSlug: slug } });
+  });
+
   it.each([
     [{ SILVASONIC_RECORDER_DEVICE: 'default' }, 'SILVASONIC_RECORDER_DEVICE was given "default", allowed: hw:'],
     [{ SILVASONIC_RECORDER_DEVICE: undefined }, 'SILVASONIC_RECORDER_DEVICE was given nothing, allowed: hw:'],
     [{ SILVASONIC_RECORDER_DEVICE: 'hw:1,0 -v' }, 'SILVASONIC_RECORDER_DEVICE was given "hw:1,0 -v"'],
-    [{ SILVASONIC_RECORDER_PROFILE_SLUG: 'A B' }, 'SILVASONIC_RECORDER_PROFILE_SLUG was given "A B", allowed: a-z'],
+    [{ SILVASONIC_RECORDER_PROFILE_SLUG: 'A B' }, 'SILVASONIC_RECORDER_PROFILE_SLUG was given "A B", allowed: 1 to 60'],
     [{ SILVASONIC_INSTANCE_ID: '' }, 'SILVASONIC_INSTANCE_ID was given "", allowed: 1 to 200'],
     [{ SILVASONIC_RECORDER_WORKSPACE: 'data' }, 'SILVASONIC_RECORDER_WORKSPACE was given "data", allowed: an absolute'],
     [{ SILVASONIC_RECORDER_RUN: 'run' }, 'SILVASONIC_RECORDER_RUN was given "run", allowed: an absolute'],
