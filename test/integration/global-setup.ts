@@ -3,7 +3,7 @@
  * station that runs on the same machine is never touched. Its storage is kept from run to run, because building the
  * images is what takes the time; containers are not.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -51,13 +51,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const socketFolder = mkdtempSync(join(tmpdir(), 'silvasonic-test-'));
   let engine: OwnEngine | null = null;
   try {
-    engine = await startEngine({
-      folder,
-      root: join(folder, 'storage'),
-      runRoot: join(folder, 'run'),
-      socketPath: join(socketFolder, 'podman.sock'),
-      log: silent,
-    });
+    engine = await startOn(folder, join(socketFolder, 'podman.sock'));
     await prepare(engine, cacheFolder);
     const { socketPath, environment } = engine;
     const images = { recorderImage: RECORDER_IMAGE.name, testRecorderImage: TEST_RECORDER_IMAGE.name };
@@ -78,12 +72,35 @@ export default async function setup(project: TestProject): Promise<() => Promise
 /** The first storage that no other test run uses at this moment. Its lock is freed by the kernel however we end. */
 async function takeStorage(cacheFolder: string): Promise<{ folder: string; lock: HeldLock }> {
   for (let number = 1; number <= MOST_RUNS; number += 1) {
-    const folder = join(cacheFolder, `test-engine-${number}`);
+    const folder = join(cacheFolder, `tests-${number}`);
     mkdirSync(folder, { recursive: true });
     const lock = await acquireLock(join(folder, 'in-use.lock'));
     if (lock.kind === 'held') return { folder, lock };
   }
   throw new Error(`${MOST_RUNS} test runs use ${cacheFolder} already: wait until one of them has ended.`);
+}
+
+/**
+ * Podman notes in its database how its storage was configured, and with another configuration no container is cleaned
+ * up any more: each end of one then takes 20 s. So a storage does not outlive a change of our configuration.
+ */
+async function startOn(folder: string, socketPath: string): Promise<OwnEngine> {
+  const options = { folder, root: join(folder, 'storage'), runRoot: join(folder, 'run'), socketPath, log: silent };
+  const before = readConfiguration(folder);
+  const engine = await startEngine(options);
+  if (before === '' || before === readConfiguration(folder)) return engine;
+  const reset = await engine.podman(['system', 'reset', '--force'], CLEANUP_DEADLINE_MS);
+  await engine.stop();
+  if (reset.code !== 0)
+    throw new Error(`The storage in ${folder} cannot be emptied: remove that folder.\n${reset.stderr}`);
+  return startEngine(options);
+}
+
+function readConfiguration(folder: string): string {
+  const files = ['containers.conf', 'storage.conf']
+    .map((name) => join(folder, name))
+    .filter((file) => existsSync(file));
+  return files.map((file) => readFileSync(file, 'utf8')).join('\n');
 }
 
 async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
