@@ -41,6 +41,7 @@ export interface StationOptions {
 /** A row of `devices`, as the database has it. */
 export interface DeviceColumns {
   id: string;
+  name: string;
   status: string;
   enabled: boolean;
   enrollment_status: string;
