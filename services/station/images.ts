@@ -116,7 +116,7 @@ async function removeEarlierBuilds({ podman, progress }: ImageOptions): Promise<
   const result = await podman(args, QUICK_DEADLINE_MS);
   if (result.code === 0) return;
   const why = result.stderr.trim().split('\n').at(-1);
-  progress(`Earlier builds stay (${why}); "podman system prune --external" removes what interrupted builds left.`);
+  progress(`Earlier builds stay (${why}): "podman ps --all --external" shows what an interrupted build left.`);
 }
 
 /** Pulls a base image, or puts the stand-in in its place. */

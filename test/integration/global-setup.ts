@@ -118,8 +118,11 @@ async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
 }
 
 async function removeContainers(engine: OwnEngine): Promise<void> {
+  // The external ones are what a build left that was killed, and they keep their file system mounted.
+  const list = await engine.podman(['ps', '--all', '--external', '--quiet'], CLEANUP_DEADLINE_MS);
+  const found = list.stdout.split('\n').filter((id) => id !== '');
   for (const args of [
-    ['rm', '--all', '--force', '--time', '0'],
+    ...found.map((id) => ['rm', '--force', '--time', '0', '--ignore', id]),
     ['network', 'prune', '--force'],
     ['volume', 'prune', '--force'],
   ]) {

@@ -1,10 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NODE_BASE_IMAGE } from '../../services/station/base-image.ts';
 import { checkContainersRun, ensureImages, type PodmanCommand, RECORDER_IMAGE } from '../../services/station/images.ts';
-import { runProgram } from '../../services/station/run-program.ts';
+import { endPrograms, runProgram } from '../../services/station/run-program.ts';
 import { stationEngine } from './station-engine.ts';
 
 const engine = stationEngine();
@@ -75,6 +75,19 @@ describe('images', () => {
       message: expect.stringContaining(`${RECIPE.name} could not be built`),
       cause: { message: expect.stringContaining('no such luck') },
     });
+  });
+
+  it('leave neither container nor process behind when a build is interrupted', async () => {
+    const command = 'sleep 86399';
+    const sleepers = async () => (await runProgram('pgrep', ['-f', `^${command}`], { timeoutMs: 10_000 })).stdout;
+    write('Containerfile', `FROM ${NODE_BASE_IMAGE}`, `RUN ${command}; true`);
+    const built = ensure().catch((error: unknown) => error);
+    await vi.waitFor(async () => expect(await sleepers()).not.toBe(''), 60_000);
+    await endPrograms();
+    expect(await built).toBeInstanceOf(Error);
+    expect(await sleepers()).toBe('');
+    const left = await engine.podman('ps', '--all', '--external', '--format', '{{.Image}} {{.Command}}');
+    expect(left).not.toContain(`${NODE_BASE_IMAGE} buildah`);
   });
 
   it('say so when a base can be had nowhere', async () => {
