@@ -6,7 +6,7 @@ import { Agent } from 'node:http';
 import type { Readable } from 'node:stream';
 import Dockerode from 'dockerode';
 import type { z } from 'zod';
-import type { Clock } from './world.ts';
+import type { ActionOutcome, Clock } from './world.ts';
 
 export type Answer<T> =
   | { kind: 'answer'; value: T }
@@ -149,4 +149,11 @@ function engineWords(json: unknown, fallback: unknown): string {
 /** The sentence of whatever is not an answer. */
 export function whyNot(answer: Exclude<Answer<unknown>, { kind: 'answer' }>): string {
   return answer.kind === 'refused' ? `Podman refused (HTTP ${answer.status}): ${answer.message}` : answer.message;
+}
+
+/** What never reached the engine did not happen; anything else may have. */
+export function noAnswer(failure: Extract<Answer<never>, { kind: 'unreachable' | 'late' }>): ActionOutcome {
+  if (failure.kind === 'unreachable' && !failure.sent)
+    return { kind: 'failed', reason: 'EngineUnavailable', message: failure.message };
+  return { kind: 'unknown', message: failure.message };
 }

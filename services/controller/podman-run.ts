@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { LABEL } from '../shared/contract.ts';
 import type { Log } from './log.ts';
-import { type Answer, type Api, whyNot } from './podman-api.ts';
+import { type Answer, type Api, noAnswer, whyNot } from './podman-api.ts';
 import { type Concessions, createBody, inspectedSchema, isOurs, noConcessions } from './podman-container.ts';
 import {
   concede,
@@ -13,6 +13,7 @@ import {
   missingLimits,
 } from './podman-limits.ts';
 import { explainRefusal } from './podman-refusals.ts';
+import { removeContainer } from './podman-remove.ts';
 import type { ActionOutcome, ContainerSpec } from './world.ts';
 
 export interface Runner {
@@ -28,7 +29,6 @@ const TIDY_DEADLINE_MS = 20_000;
 /** Enough to give up every limit one by one. */
 const MAX_ATTEMPTS = 6;
 
-type Failure = Exclude<Answer<never>, { kind: 'answer' }>;
 type Step<T> = { ok: true; value: T } | { ok: false; outcome: ActionOutcome };
 
 export function createRunner(api: Api, log: Log): Runner {
@@ -149,26 +149,6 @@ function inspect(api: Api, idOrName: string) {
 async function tidy(api: Api, id: string): Promise<string | null> {
   const answer = await removeContainer(api, id, TIDY_DEADLINE_MS);
   return answer.kind === 'answer' || (answer.kind === 'refused' && answer.status === 404) ? null : whyNot(answer);
-}
-
-/** Ends it if need be, and takes its anonymous volumes with it. */
-export function removeContainer(api: Api, id: string, deadlineMs: number): Promise<Answer<unknown>> {
-  return api.call({
-    what: `remove container ${id.slice(0, 12)}`,
-    deadlineMs,
-    schema: z.unknown(),
-    send: (docker, abortSignal) => {
-      const options = { force: true, v: true, abortSignal };
-      return docker.getContainer(id).remove(options);
-    },
-  });
-}
-
-/** What never reached the engine did not happen; anything else may have. */
-export function noAnswer(failure: Exclude<Failure, { kind: 'refused' }>): ActionOutcome {
-  if (failure.kind === 'unreachable' && !failure.sent)
-    return { kind: 'failed', reason: 'EngineUnavailable', message: failure.message };
-  return { kind: 'unknown', message: failure.message };
 }
 
 function withLeftover(outcome: ActionOutcome, left: string | null): ActionOutcome {

@@ -6,10 +6,11 @@ import type Dockerode from 'dockerode';
 import { z } from 'zod';
 import { LABEL, OWNER } from '../shared/contract.ts';
 import { createStateLog, type Log } from './log.ts';
-import { type Answer, type Api, createApi, whyNot } from './podman-api.ts';
+import { type Answer, type Api, createApi, noAnswer, whyNot } from './podman-api.ts';
 import { imageIdOf, inspectedSchema, isOurs, listedSchema, plainName, stateOf } from './podman-container.ts';
 import { followEvents } from './podman-events.ts';
-import { createRunner, noAnswer, removeContainer } from './podman-run.ts';
+import { stopAndRemove } from './podman-remove.ts';
+import { createRunner } from './podman-run.ts';
 import type { ActionOutcome, Clock, DependencyState, Engine, ImageIds, ObservedContainer, Reading } from './world.ts';
 
 export interface PodmanOptions {
@@ -20,10 +21,7 @@ export interface PodmanOptions {
 }
 
 const READ_DEADLINE_MS = 5000;
-const REMOVE_DEADLINE_MS = 30_000;
 const TAG_DEADLINE_MS = 10_000;
-/** What a stop may take beyond the time that the container is given. */
-const STOP_MARGIN_MS = 10_000;
 
 /** Connects when first asked. No method throws: a failed reading is told as one, and so is a failed action. */
 export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine {
@@ -48,7 +46,7 @@ export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine 
     list: (stationId) => reading((deadlineMs) => list(api, stationId, clock.nowMs() + deadlineMs, clock)),
     images: (references) => reading((deadlineMs) => lookUpImages(api, references, deadlineMs)),
     run: runner.run,
-    remove: (containerId, stopTimeoutS) => remove(api, containerId, stopTimeoutS),
+    remove: (containerId, stopTimeoutS) => stopAndRemove(api, containerId, stopTimeoutS),
     tag: (imageId, reference) => tag(api, imageId, reference),
     watch(stationId, onEvent) {
       stopWatching();
@@ -181,33 +179,6 @@ function inspectImage(docker: Dockerode, reference: string, abortSignal: AbortSi
   return new Promise((resolve, reject) => {
     docker.modem.dial(request, (error: unknown, data: unknown) => (error ? reject(error) : resolve(data)));
   });
-}
-
-/** 304 (stopped already) and 404 (gone already) are what was wanted. */
-async function remove(api: Api, containerId: string, stopTimeoutS: number): Promise<ActionOutcome> {
-  const done: ActionOutcome = { kind: 'done', containerId: null, refusedLimits: [] };
-  const stopped = await api.call({
-    what: `stop container ${containerId.slice(0, 12)}`,
-    deadlineMs: stopTimeoutS * 1000 + STOP_MARGIN_MS,
-    schema: z.unknown(),
-    send: (docker, abortSignal) => {
-      const options = { t: stopTimeoutS, abortSignal };
-      return docker.getContainer(containerId).stop(options);
-    },
-  });
-  if (stopped.kind === 'refused' && stopped.status === 404) return done;
-  if (stopped.kind === 'late' || stopped.kind === 'unreachable') return noAnswer(stopped);
-  // Refused for any other reason: removing by force ends it too.
-  const removed = await removeContainer(api, containerId, REMOVE_DEADLINE_MS);
-  if (removed.kind === 'answer') return done;
-  if (removed.kind !== 'refused') return noAnswer(removed);
-  if (removed.status === 404) return done;
-  if (removed.status === 409) return { kind: 'lookAgain', message: 'Somebody else is removing it already.' };
-  return {
-    kind: 'failed',
-    reason: 'RemoveFailed',
-    message: `Podman could not remove container ${containerId.slice(0, 12)} (HTTP ${removed.status}): ${removed.message}`,
-  };
 }
 
 /** `reference` is repository and tag. The old image keeps its other tags. */

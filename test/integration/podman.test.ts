@@ -275,21 +275,38 @@ describe('removing', () => {
     expect(await names()).toEqual([]);
   });
 
+  test('a paused one, which hears its signal first', async () => {
+    const folder = join(host.folder, 'last-words');
+    mkdirSync(folder, { recursive: true });
+    const script = 'trap "touch /there/heard; exit 0" TERM; touch /there/ready; while :; do sleep 0.05; done';
+    const binds = [{ source: folder, target: '/there', readOnly: false }];
+    const paused = started(await podman.run(spec({ script, binds })));
+    await vi.waitFor(() => expect(existsSync(join(folder, 'ready'))).toBe(true), 10_000);
+    await host.podman('pause', paused);
+    expect(await podman.remove(paused, 8)).toMatchObject({ kind: 'done' });
+    expect(existsSync(join(folder, 'heard'))).toBe(true);
+    expect(await names()).toEqual([]);
+  });
+
   test('ten that ignore SIGTERM are stopped side by side and delay nobody', async () => {
     const order: string[] = [];
     const stubborn = await Promise.all(
       Array.from({ length: 10 }, () => podman.run(spec({ script: STUBBORN })).then(started)),
     );
+    const obedient = started(await podman.run(spec()));
     const removals = stubborn.map((id) => podman.remove(id, 4).then((outcome) => order.push(outcome.kind)));
     // Begun after the removals; each would wait for them if anything were shared.
     for (const name of ['late-1', 'late-2']) {
       started(await podman.run(spec({ name })));
       order.push(name);
     }
-    expect((await containers()).filter(({ state }) => state !== 'ended')).toHaveLength(12);
+    expect((await containers()).filter(({ state }) => state !== 'ended')).toHaveLength(13);
     order.push('listed');
+    // More stops than Podman's own workers.
+    expect(await podman.remove(obedient, 4)).toMatchObject({ kind: 'done' });
+    order.push('obedient');
     await Promise.all(removals);
-    expect(order).toEqual(['late-1', 'late-2', 'listed', ...stubborn.map(() => 'done')]);
+    expect(order).toEqual(['late-1', 'late-2', 'listed', 'obedient', ...stubborn.map(() => 'done')]);
     expect(await names()).toEqual(['late-1', 'late-2']);
   });
 });
