@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 export interface EngineProxy {
   /** What `CONTAINER_SOCKET` names. */
   socketPath: string;
-  /** There from now on; what comes in is passed on to the engine. */
+  /** There from now on, if it was not; what comes in is passed on to the engine. */
   open(): Promise<void>;
   /** As when the engine's service ends: no socket any more, every connection broken. */
   close(): Promise<void>;
@@ -39,9 +39,16 @@ export function createEngineProxy(socketPath: string, enginePath: string): Engin
     if (held) for (const one of [client, engine]) one.pause();
   };
 
+  const release = (): void => {
+    held = false;
+    for (const one of sockets) one.resume();
+  };
+
   return {
     socketPath,
     async open() {
+      release();
+      if (server !== null) return;
       server = createServer(pass).listen(socketPath);
       await once(server, 'listening');
     },
@@ -59,9 +66,6 @@ export function createEngineProxy(socketPath: string, enginePath: string): Engin
       held = true;
       for (const one of sockets) one.pause();
     },
-    release() {
-      held = false;
-      for (const one of sockets) one.resume();
-    },
+    release,
   };
 }

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { CHANNEL, type Heartbeat, LABEL } from '../../services/shared/contract.ts';
 import { CONFIG_KEY } from '../../services/shared/schema.ts';
 import { createEngineProxy, type EngineProxy } from './engine-proxy.ts';
@@ -26,14 +26,16 @@ import { umik1 } from './usb-devices.ts';
 
 const FIRST = '0000-0001-virtual-1';
 const SECOND = '0000-0001-virtual-2';
-const TWO_VIRTUAL = { SILVASONIC_VIRTUAL_MICROPHONES: '2' };
+/** Switched off by a person. */
+const OFF = '0000-0001-virtual-3';
+const VIRTUAL = { SILVASONIC_VIRTUAL_MICROPHONES: '3' };
 
 let station: TestStation;
 let controller: RunningController;
 
 describe('nudges, with an hour from tick to tick', () => {
   beforeAll(async () => {
-    const environment = { ...TWO_VIRTUAL, SILVASONIC_RECONCILE_INTERVAL_S: '3600' };
+    const environment = { ...VIRTUAL, SILVASONIC_RECONCILE_INTERVAL_S: '3600' };
     station = await createTestStation({ firstCard: 40, environment });
     await startRecording();
   });
@@ -102,11 +104,16 @@ describe('a database and an engine that fail, with two seconds from tick to tick
   let proxy: EngineProxy;
 
   beforeAll(async () => {
-    station = await createTestStation({ firstCard: 40, environment: TWO_VIRTUAL });
+    station = await createTestStation({ firstCard: 40, environment: VIRTUAL });
     proxy = createEngineProxy(join(station.workspace, 'engine.sock'), station.engine.socketPath);
     Object.assign(station.environment, { CONTAINER_SOCKET: proxy.socketPath, SILVASONIC_RECONCILE_INTERVAL_S: '2' });
     await proxy.open();
     await startRecording();
+  });
+  // A test that failed in the middle leaves the next one a world to begin with.
+  afterEach(async () => {
+    await Promise.all([proxy.open(), mendDatabase(), mendRedis()]);
+    await untilWell();
   });
   afterAll(async () => {
     await station?.remove();
@@ -121,7 +128,6 @@ describe('a database and an engine that fail, with two seconds from tick to tick
     await asPage(station, (sql) => sql`update devices set enabled = true where id = ${FIRST}`);
     expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'recording' });
     await station.redis?.resume();
-    await untilWell();
   });
 
   test('the database is restarted: nobody is touched, and the next change is applied', async () => {
@@ -129,7 +135,19 @@ describe('a database and an engine that fail, with two seconds from tick to tick
     await station.database.restart();
     await applyAChange();
     expect(await lives(station)).toMatchObject({ [SECOND]: before[SECOND] });
-    await untilWell();
+  });
+
+  test('a database that is frozen when the controller starts does not keep it from its work', async () => {
+    const before = await lives(station);
+    await controller.kill('SIGKILL');
+    await killRecorder(FIRST);
+    station.database.freeze();
+    controller = await station.start();
+    await untilReplaced(FIRST, before);
+    expect(await untilDown('database')).toMatchObject({ httpStatus: 200, status: 'degraded' });
+    expect(await lives(station)).toMatchObject({ [SECOND]: before[SECOND] });
+    station.database.thaw();
+    await applyAChange();
   });
 
   test('a frozen database hinders no repair; thawed, it is followed again', async () => {
@@ -166,7 +184,7 @@ describe('a database and an engine that fail, with two seconds from tick to tick
     await station.untilPhase('offline', id);
   });
 
-  test.each(['the volume', 'the tables', 'the rows'])(
+  test.each(['the volume', 'the tables', 'the rows', 'the volume, while no controller runs,'])(
     '%s of the database wiped: nobody is touched, and all is restored',
     async (what) => {
       const before = await lives(station);
@@ -183,11 +201,12 @@ describe('a database and an engine that fail, with two seconds from tick to tick
         return saved.includes(`Before ${what}`) && saved.includes('My own') ? await wishesInRows() : null;
       });
       const stationId = await station.stationId();
+      const runsOfOff = await recorderRuns(station, OFF);
 
-      if (what === 'the volume') await station.database.wipe(station.environment.POSTGRES_DB ?? '');
-      else if (what === 'the tables')
-        await station.sql`drop schema public cascade`.then(() => station.sql`create schema public`);
-      else await station.sql`truncate devices, microphone_profiles, system_config, system_services, events`;
+      const isStopped = what.includes('no controller');
+      if (isStopped) await controller.kill('SIGTERM');
+      await wipe(what);
+      if (isStopped) controller = await station.start();
       const restored = await station.until('the station tells of it', async () =>
         (await station.events()).find(({ reason }) => reason === 'DatabaseRestored'),
       );
@@ -201,7 +220,7 @@ describe('a database and an engine that fail, with two seconds from tick to tick
       expect(await station.sql`select name from microphone_profiles where slug = 'own'`).toEqual([{ name: 'My own' }]);
       expect(await stationIdInDatabase()).toBe(stationId);
       expect(await lives(station)).toEqual(before);
-      await untilWell();
+      expect(await recorderRuns(station, OFF)).toEqual(runsOfOff);
       await applyAChange();
     },
   );
@@ -292,11 +311,31 @@ describe('a database and an engine that fail, with two seconds from tick to tick
     await applyAChange();
     expect(await lives(station)).toMatchObject({ [SECOND]: before[SECOND] });
   });
+
+  test('database, engine and Redis away when the controller starts: each is made use of as it comes', async () => {
+    const before = await lives(station);
+    await controller.kill('SIGKILL');
+    await killRecorder(FIRST);
+    await Promise.all([proxy.close(), station.database.shutDown(), station.redis?.halt()]);
+    controller = await station.start();
+    const { message } = await station.until('all are missed', async () => {
+      const health = await readHealth(controller);
+      return health.dependencies.filter(({ state }) => state === 'down').length === 3 ? health : null;
+    });
+    expect(message).toBe('Working without database, redis, engine.');
+    await proxy.open();
+    await untilReplaced(FIRST, before);
+    expect(await lives(station)).toMatchObject({ [SECOND]: before[SECOND] });
+    await station.database.startAgain();
+    await asPage(station, (sql) => sql`update devices set enabled = false where id = ${FIRST}`);
+    expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'disabled' });
+    await station.redis?.resume();
+  });
 });
 
 describe('a station that has never run', () => {
   beforeAll(async () => {
-    station = await createTestStation({ firstCard: 40, redis: false, environment: TWO_VIRTUAL });
+    station = await createTestStation({ firstCard: 40, redis: false, environment: VIRTUAL });
   });
   afterAll(async () => {
     await station?.remove();
@@ -321,8 +360,37 @@ describe('a station that has never run', () => {
 
 async function startRecording(): Promise<void> {
   controller = await station.start();
-  for (const id of [FIRST, SECOND]) await station.untilPhase('recording', id);
+  for (const id of [FIRST, SECOND, OFF]) await station.untilPhase('recording', id);
+  await change(station, OFF, { enabled: false });
+  await inEffect(station, OFF);
   await untilWell();
+}
+
+async function mendDatabase(): Promise<void> {
+  station.database.thaw();
+  try {
+    await station.sql`select`;
+  } catch {
+    await station.database.startAgain();
+  }
+}
+
+async function mendRedis(): Promise<void> {
+  try {
+    await station.redis?.command('PING');
+  } catch {
+    await station.redis?.resume();
+  }
+}
+
+async function wipe(what: string): Promise<void> {
+  if (what.startsWith('the volume')) return await station.database.wipe(station.environment.POSTGRES_DB ?? '');
+  if (what === 'the rows')
+    await station.sql`truncate devices, microphone_profiles, system_config, system_services, events`;
+  else {
+    await station.sql`drop schema public cascade`;
+    await station.sql`create schema public`;
+  }
 }
 
 async function untilDown(name: string): Promise<Health> {

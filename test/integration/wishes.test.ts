@@ -80,6 +80,17 @@ test('what is ignored stays so, unplugged, plugged in again, and for a new contr
   expect(await lives(station)).not.toHaveProperty([FIELD]);
 });
 
+test('a person takes a decision back: nothing runs, and no rule of ours undoes that', async () => {
+  await change(station, FIRST, { profile_slug: null });
+  expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'pending', reason: 'NoProfile' });
+  await change(station, FIRST, { enrollment_status: 'pending' });
+  await passOn();
+  expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'pending', decided_by: 'person', profile_slug: null });
+  expect(await lives(station)).not.toHaveProperty([FIRST]);
+  await change(station, FIRST, { enrollment_status: 'enrolled', profile_slug: 'virtual' });
+  expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'recording' });
+});
+
 test('another profile is applied at once, and never do two recorders run on one microphone', async () => {
   await asPage(
     station,
@@ -137,6 +148,29 @@ test('a profile edited to nonsense: what runs goes on and the device says why; m
   expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'recording' });
 });
 
+test('an edited profile is applied to what is recorded with it, and to nothing else', async () => {
+  const before = await lives(station);
+  await asPage(
+    station,
+    (sql) =>
+      sql`update microphone_profiles set config = jsonb_set(config, '{segmentSeconds}', '45') where slug = 'night'`,
+  );
+  await station.nudge();
+  expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'recording' });
+  expect(await recorderConfig(FIRST)).toMatchObject({ segmentSeconds: 45 });
+  expect(await lives(station)).toEqual({ ...before, [FIRST]: expect.not.stringMatching(before[FIRST] ?? '') });
+});
+
+test('any slug that the database takes is one to record with', async () => {
+  await asPage(
+    station,
+    (sql) => sql`insert into microphone_profiles (slug, name, config)
+      select ${`-${'9'.repeat(59)}`}, 'Odd', config from microphone_profiles where slug = 'virtual'`,
+  );
+  await change(station, FIRST, { profile_slug: `-${'9'.repeat(59)}` });
+  expect(await inEffect(station, FIRST)).toMatchObject({ phase: 'recording' });
+});
+
 test.each([
   ['out of range', { rate: 5 }],
   ['of another type', { rate: '48000' }],
@@ -176,17 +210,22 @@ test('without auto-enrolment a new microphone waits for a person, with a suggest
     );
   await enroll(false);
   await station.nudge();
-  const device = station.plug(plainMicrophone({ serial: 'B2' }), { port: '2' });
+  const product = `<img src=x onerror=alert(1)> 🦉'; drop table devices; --`;
+  const device = station.plug(plainMicrophone({ serial: 'B2', product }), { port: '2' });
   const row = await station.untilPhase('pending', '1234-5678-B2');
-  expect(row).toMatchObject({ suggested_profile: 'generic', profile_slug: null, decided_by: null });
+  expect(row).toMatchObject({ suggested_profile: 'generic', profile_slug: null, decided_by: null, product });
   expect(row.message).toMatch(/suggested profile: generic/);
   expect(await lives(station)).not.toHaveProperty([row.id]);
 
   await enroll(true);
   await station.nudge();
   expect(await station.untilPhase('recording', row.id)).toMatchObject({ decided_by: 'auto', profile_slug: 'generic' });
+  await expect(forget(row.id)).rejects.toThrow(/is plugged in: unplug it/);
   station.usb.unplug(device);
   await station.untilPhase('offline', row.id);
+  await forget(row.id);
+  await passOn();
+  expect((await station.devices()).map(({ id }) => id)).not.toContain(row.id);
 });
 
 test('two profiles that fit equally well leave the choice to a person, until only one fits', async () => {
@@ -199,7 +238,7 @@ test('two profiles that fit equally well leave the choice to a person, until onl
       from microphone_profiles where slug = 'generic'`,
     );
   await station.nudge();
-  const device = station.plug(plainMicrophone({ vendorId: '4444', productId: '0001', serial: 'T' }), { port: '2' });
+  const device = station.plug(plainMicrophone({ vendorId: '4444', productId: '0001', serial: 'T' }), { port: '3' });
   const row = await station.untilPhase('pending', '4444-0001-T');
   expect(row).toMatchObject({ suggested_profile: 'twin-a', reason: 'DecisionNeeded' });
 
@@ -260,14 +299,13 @@ test("what hardware and controller say is not the page's to write", async () => 
     asPage(station, (sql) => sql`update system_config set value = '"x"' where key = ${CONFIG_KEY.stationId}`),
   ).rejects.toThrow(/written by the controller alone/);
   await expect(asPage(station, (sql) => sql`delete from events`)).rejects.toThrow(/permission denied/);
-  await expect(asPage(station, (sql) => sql`delete from devices where id = ${FIRST}`)).rejects.toThrow(/plugged in/);
   await passOn();
   expect(await lives(station)).toMatchObject({ [FIRST]: before[FIRST] });
   expect(await station.stationId()).toBe(stationId);
 });
 
 test('a profile in a file that came later takes a pending device in, whatever lies beside it', async () => {
-  const camera = station.plug(webcam(), { port: '2' });
+  const camera = station.plug(webcam(), { port: '4' });
   const row = await station.untilPhase('pending', '046d-0825-8A63');
   const before = await lives(station);
   await controller.kill('SIGTERM');
@@ -301,6 +339,10 @@ test('at every moment so far, what the rows claimed to be in effect was', () => 
   const phases = ['recording', 'disabled', 'ignored', 'pending', 'offline', 'blocked'];
   expect(Object.keys(truth.confirmed)).toEqual(expect.arrayContaining(phases));
 });
+
+function forget(id: string): Promise<unknown> {
+  return asPage(station, (sql) => sql`delete from devices where id = ${id}`);
+}
 
 /** Lets the station go through more than one cycle: a change elsewhere takes effect, and is undone. */
 async function passOn(): Promise<void> {
