@@ -135,14 +135,15 @@ function runStep(terminal, step) {
     });
     child.once('close', (code) => {
       process.off('SIGINT', stop).off('SIGTERM', stop);
-      log?.end();
-      if (code === 0 && why === null) {
-        progress.end('done');
-        resolve(text);
-        return;
-      }
-      progress.end('failed');
-      reject(why ?? new Problem(step.sentence(text), tail(text)));
+      const finish = () => {
+        const ok = code === 0 && why === null;
+        progress.end(ok ? 'done' : 'failed');
+        if (ok) resolve(text);
+        else reject(why ?? new Problem(step.sentence(text), tail(text)));
+      };
+      // What comes after is to find the log complete.
+      if (log === null) finish();
+      else log.end(finish);
     });
   });
 }

@@ -33,7 +33,7 @@ describe('a step', () => {
   });
 
   it('fails with a sentence, and with the end of what the command said', async () => {
-    await expect(run('seq 1000; echo connection lost >&2; exit 7')).rejects.toMatchObject({
+    await expect(run('exec 2>&1; seq 1000; echo connection lost >&2; exit 7')).rejects.toMatchObject({
       message: 'The network was lost.',
       details: expect.stringMatching(/^(9\d\d|1000)\n[\s\S]*connection lost$/),
     });
