@@ -78,8 +78,8 @@ async function perform(action: Action, { engine, workspaces }: ExecutorPorts): P
   try {
     switch (action.kind) {
       case 'run': {
-        const ready = action.workspace === null ? null : await workspaces.prepare(action.workspace);
-        if (ready !== null && !ready.ok) return { kind: 'failed', reason: 'FolderUnwritable', message: ready.error };
+        const ready = await workspaces.prepare(action.folders);
+        if (!ready.ok) return { kind: 'failed', reason: 'FolderUnwritable', message: ready.error };
         return await engine.run(action.spec);
       }
       case 'remove':

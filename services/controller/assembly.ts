@@ -4,6 +4,8 @@
  */
 import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
+import type { CatalogueEntry } from '../shared/catalogue.ts';
+import type { SeedProfile } from '../shared/profile.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
 import { createClock } from './clock.ts';
 import { type ControllerConfig, readPostgresPassword } from './config.ts';
@@ -11,18 +13,31 @@ import type { ControllerPorts, ControllerSettings } from './controller.ts';
 import type { Log } from './log.ts';
 import { createMicrophoneSource } from './microphones.ts';
 import { createPodman } from './podman.ts';
-import { loadSeedProfiles } from './seed-profiles.ts';
+import { loadCatalogue, loadSeedProfiles } from './seeds.ts';
 import { createStore } from './store.ts';
 import { createWorkspaces } from './workspaces.ts';
 
 /** Advancing for this long is good running. */
 const GOOD_AFTER_MS = 60_000;
 
+/** What comes with a release in `profiles/`. */
+export interface Seeds {
+  profiles: SeedProfile[];
+  catalogue: CatalogueEntry[];
+}
+
+/** Reads `profiles/`; what cannot be used is logged, and the rest is used. */
+export function loadSeeds(config: ControllerConfig, log: Log): Seeds {
+  const profiles = loadSeedProfiles(join(config.profilesFolder, 'microphones'));
+  const catalogue = loadCatalogue(join(config.profilesFolder, 'services'));
+  for (const problem of profiles.problems) log.warn({ problem }, 'A seed profile is left out.');
+  for (const problem of catalogue.problems) log.warn({ problem }, 'A service of the catalogue is left out.');
+  return { profiles: profiles.profiles, catalogue: catalogue.entries };
+}
+
 /** The adapters on the real world, as the configuration says. */
-export function createPorts(config: ControllerConfig, log: Log): ControllerPorts {
+export function createPorts(config: ControllerConfig, seeds: Seeds, log: Log): ControllerPorts {
   const clock = createClock();
-  const seeds = loadSeedProfiles(join(config.profilesFolder, 'microphones'));
-  for (const problem of seeds.problems) log.warn({ problem }, 'A seed profile is left out.');
   return {
     clock,
     log,
@@ -37,6 +52,7 @@ export function createPorts(config: ControllerConfig, log: Log): ControllerPorts
       },
       migrationsFolder: config.migrationsFolder,
       seedProfiles: seeds.profiles,
+      seedServices: seeds.catalogue.map(({ name, enabled }) => ({ name, enabled, settings: {} })),
       clock,
       log,
     }),
@@ -56,7 +72,7 @@ export function createPorts(config: ControllerConfig, log: Log): ControllerPorts
 }
 
 /** The configuration in the controller's own terms. */
-export function controllerSettings(config: ControllerConfig, onCycle: () => void): ControllerSettings {
+export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCycle: () => void): ControllerSettings {
   return {
     operator: {
       recorderImage: config.recorderImage,
@@ -64,7 +80,9 @@ export function controllerSettings(config: ControllerConfig, onCycle: () => void
       hostRunPath: config.hostRunPath,
       recorderMemoryBytes: config.recorderMemoryBytes,
       recorderCpus: config.recorderCpus,
+      network: config.network,
     },
+    catalogue: seeds.catalogue,
     virtualMicrophones: config.virtualMicrophones,
     graceMs: config.offlineGraceMs,
     stallTimeoutMs: config.stallTimeoutMs,

@@ -3,13 +3,13 @@
  * `main` and the one-command station hand them in, and the simulation hands in its own.
  */
 import { randomUUID } from 'node:crypto';
-import { LABEL } from '../shared/contract.ts';
 import { createExecutor } from './actions.ts';
 import type { HealthSnapshot } from './health.ts';
 import { type Counters, startHeartbeat } from './heartbeat.ts';
 import type { Log } from './log.ts';
 import { createLoop } from './loop.ts';
 import { createObserver } from './observe.ts';
+import { subjectOf } from './plan-outcome.ts';
 import { createReconciler, type ReconcileSettings, type Snapshot } from './reconcile.ts';
 import type { Bus, Clock, Engine, FinishedAction, MicrophoneSource, Store, Workspaces } from './world.ts';
 
@@ -73,6 +73,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
     { clock, microphones, store, engine, workspaces },
     {
       recorderImage: settings.recorderImage,
+      serviceImages: settings.catalogue.map(({ image }) => image),
       newStationId: randomUUID,
       // An event about something we are at ourselves says nothing new: its end wakes us anyway.
       onStationId: (stationId) => engine.watch(stationId, (name) => !isUnderWay(name) && wakeFor('containers')),
@@ -82,7 +83,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
   const isUnderWay = (containerName: string): boolean => {
     const subjects = executor.inFlight();
     const container = observer.lastContainers().find(({ name }) => name === containerName);
-    return container !== undefined && subjects.has(`recorder:${container.labels[LABEL.deviceId]}`);
+    return container !== undefined && subjects.has(subjectOf(container));
   };
   const reconciler = createReconciler({ clock, microphones, store, workspaces, executor, observer, log }, settings);
 

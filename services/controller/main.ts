@@ -3,7 +3,7 @@
  * is missing (database, Redis, engine, USB) is said and waited for; nothing missing ends it.
  */
 import { join } from 'node:path';
-import { controllerSettings, createPorts } from './assembly.ts';
+import { controllerSettings, createPorts, loadSeeds } from './assembly.ts';
 import { createClock } from './clock.ts';
 import { BAD_CONFIG_EXIT_CODE, describeConfig, isInsideContainer, readConfig } from './config.ts';
 import { type Controller, createController } from './controller.ts';
@@ -31,8 +31,12 @@ async function main(): Promise<void> {
     log.error({}, 'The lock of this station was lost: the controller ends, so that there are never two.');
     process.exit(1);
   });
+  const seeds = loadSeeds(config, log);
   const watchdog = startWatchdog({ limitMs: WATCHDOG_TICKS * config.reconcileIntervalMs, log });
-  const controller = createController(createPorts(config, log), controllerSettings(config, watchdog.beat));
+  const controller = createController(
+    createPorts(config, seeds, log),
+    controllerSettings(config, seeds, watchdog.beat),
+  );
   const health = await startHealth({
     port: config.healthPort,
     host: config.healthHost,

@@ -32,6 +32,8 @@ export interface Observed {
   scan: Reading<Microphone[]>;
   containers: Reading<ObservedContainer[]>;
   image: { reference: string; currentId: string | null; lastGoodReference: string; lastGoodId: string | null };
+  /** Ids behind every tag that was asked for. */
+  images: ImageIds;
   workspaceProblem: Explanation | null;
   configChanges: { workspaceMarked?: true };
   events: StationEvent[];
@@ -47,6 +49,8 @@ export interface ObserverPorts {
 
 export interface ObserverOptions {
   recorderImage: string;
+  /** Images of the catalogue's services. */
+  serviceImages: readonly string[];
   /** A fresh station id. */
   newStationId: () => string;
   /** Called once the station id is known: from then on its containers can be followed. */
@@ -91,7 +95,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
   let ticks = 0;
   let events: StationEvent[] = [];
   const patience = createPatience(ports.clock, options.onLateReading);
-  const references = [options.recorderImage, lastGoodReference(options.recorderImage)];
+  const lastGood = lastGoodReference(options.recorderImage);
+  const references = [...new Set([options.recorderImage, lastGood, ...options.serviceImages])];
 
   const becomeStation = (id: string): void => {
     if (stationId === id) return;
@@ -200,9 +205,10 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
         image: {
           reference: options.recorderImage,
           currentId: images[options.recorderImage] ?? null,
-          lastGoodReference: references[1] ?? '',
-          lastGoodId: images[references[1] ?? ''] ?? null,
+          lastGoodReference: lastGood,
+          lastGoodId: images[lastGood] ?? null,
         },
+        images,
         workspaceProblem: workspace.problem,
         configChanges: workspace.marked ? { workspaceMarked: true } : {},
         events: told,

@@ -218,7 +218,7 @@ export function countEnd(
   const counted = { ...memory, countedContainerId: ended.id };
   if (wish.kind === 'off') return counted;
   const end = explainEnd(ended);
-  if (end.imagesFault) countWrong(ended.imageId, wish, context, input);
+  if (end.imagesFault && wish.target.kind === 'device') countWrong(ended.imageId, wish, context, input);
   return fail(counted, wish.subject, end, end.blocked, input.nowMs, context.events);
 }
 
@@ -331,7 +331,8 @@ function explainEnd(ended: ObservedContainer): Explanation & { blocked: boolean;
         imagesFault: true,
       };
     case 137:
-      return { reason: 'Killed', message: 'It was killed from outside.', ...mild };
+      // On cgroups v1 some engines do not say that it was the kernel, for lack of memory.
+      return { reason: 'Killed', message: 'It was killed: by somebody, or by the kernel for lack of memory.', ...mild };
     case null:
       return { reason: 'Ended', message: 'It ended; the engine does not say how.', ...mild };
     default:

@@ -12,7 +12,7 @@ export function describeRunning(
   memory: SubjectMemory,
   status: RecorderStatus | null,
 ): Decided {
-  const advanced = wish.workspace === null || (memory.watch?.advancingSinceMs ?? null) !== null;
+  const advanced = wish.folders.kind === 'service' || (memory.watch?.advancingSinceMs ?? null) !== null;
   const adopted = memory.watch?.adopted === true;
   const extras = notes(wish, container);
   const tellAs = (phase: Phase | ServicePhase, why: Explanation, reached: boolean): Decided => {
@@ -23,7 +23,7 @@ export function describeRunning(
     return tellAs('blocked', { reason: status.reason || 'NoSpace', message: status.message }, true);
   if (status?.state === 'retrying')
     return tellAs('waiting', { reason: status.reason || 'Retrying', message: status.message }, false);
-  const recording = wish.workspace === null || advanced || (adopted && status?.state === 'recording');
+  const recording = wish.folders.kind === 'service' || advanced || (adopted && status?.state === 'recording');
   if (!recording)
     return tellAs('starting', { reason: 'Starting', message: 'Started; waiting for the first sound.' }, false);
   if (status?.silent)
@@ -32,8 +32,12 @@ export function describeRunning(
       { reason: 'Silent', message: 'Recording, but nothing is heard: check the microphone and its cable.' },
       advanced,
     );
-  const reason = extras[0]?.reason ?? 'Recording';
-  return tellAs(wish.target.kind === 'device' ? 'recording' : 'running', { reason, message: 'Recording.' }, advanced);
+  const reason = extras[0]?.reason ?? (wish.target.kind === 'device' ? 'Recording' : 'Running');
+  return tellAs(
+    wish.target.kind === 'device' ? 'recording' : 'running',
+    { reason, message: wish.target.kind === 'device' ? 'Recording.' : 'Running.' },
+    advanced,
+  );
 }
 
 /** What a person should know of something that runs all the same. */

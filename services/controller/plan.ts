@@ -240,7 +240,7 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
   if (wish.imageId === null) {
     const why = {
       reason: 'ImageMissing',
-      message: `The image ${wish.spec.image} is not on this machine: build it (npm start and compose do) or pull it.`,
+      message: `The image ${wish.spec.image} is not on this machine: build it (npm start does) or pull it.`,
     };
     return settled(wish, 'blocked', 'blocked', why, true, memory);
   }
@@ -252,7 +252,7 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     kind: 'run',
     subject: wish.subject,
     spec: wish.spec,
-    workspace: wish.workspace,
+    folders: wish.folders,
     imageId: wish.imageId,
     ...why,
   };
@@ -286,7 +286,7 @@ function keepOrReplace(
   const started = memory.startedContainerId === container.id;
   const before =
     memory.watch?.containerId === container.id ? memory.watch : startWatch(container.id, !started, input.nowMs);
-  const status = wish.workspace === null ? null : input.statuses.get(wish.subject);
+  const status = wish.folders.kind === 'service' ? null : input.statuses.get(wish.subject);
   const watch = advance(before, status, input.nowMs);
   if (isStalled(watch, input.nowMs, input.policy.stallTimeoutMs)) {
     const stalled = countStall({ ...memory, watch }, wish, container, context, input);

@@ -4,6 +4,7 @@
  * (what to do and why) → `actions` and `podman` (done).
  */
 
+import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import type { Executor } from './actions.ts';
 import { emptyInventoryMemory, type Inventory, type InventoryMemory, inventory } from './inventory.ts';
@@ -35,6 +36,7 @@ import type {
 export interface ReconcileSettings {
   operator: Omit<Operator, 'stationId'>;
   virtualMicrophones: VirtualMicrophones;
+  catalogue: readonly CatalogueEntry[];
   graceMs: number;
   stallTimeoutMs: number;
   /** Advancing for this long is good running. */
@@ -77,6 +79,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
   let planMemory: PlanMemory = emptyPlanMemory;
   let virtualMemory: VirtualMemory = emptyVirtualMemory;
   let pendingEvents: StationEvent[] = [];
+  const processingTold = new Map<string, string>();
   let snapshot: Snapshot = { stationId: null, stationName: '', outcomes: [], devices: [], line: 'Starting.' };
 
   const takeStock = (observed: Observed, desired: DesiredState): { stock: Inventory; deadlineMs: number | null } => {
@@ -116,6 +119,8 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       flapping: stock.flapping,
       holders: findHolders(stock, ports.microphones),
       recorderImage: chooseImage(observed.image, planMemory.images),
+      catalogue: settings.catalogue,
+      images: observed.images,
       workspaceProblem: observed.workspaceProblem,
     });
 
@@ -139,6 +144,19 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     });
     planMemory = decided.memory;
     return decided;
+  };
+
+  /** Written when it differs from what was written last; a failure is tried again in the next cycle. */
+  const tellProcessing = async (wished: readonly Wish[]): Promise<void> => {
+    for (const wish of wished) {
+      if (wish.kind !== 'run' || wish.folders.kind !== 'recorder' || wish.processing === null) continue;
+      const { workspace } = wish.folders;
+      const text = JSON.stringify(wish.processing);
+      if (processingTold.get(workspace) === text) continue;
+      const written = await ports.workspaces.writeProcessing(workspace, wish.processing);
+      if (written.ok) processingTold.set(workspace, text);
+      else ports.log.warn({ error: written.error }, 'The processor could not be told what to do with a recording.');
+    }
   };
 
   const record = async (changes: Changes): Promise<void> => {
@@ -170,6 +188,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       const statuses = await ports.observer.readStatuses(wished, observed.containers);
       const decided = decide(observed, wished, statuses, desired.config.autoUpdate);
       ports.executor.submit(decided.actions);
+      await tellProcessing(wished);
       for (const action of decided.actions)
         ports.log.info({ subject: action.subject, reason: action.reason }, `${action.kind}: ${action.message}`);
 

@@ -3,13 +3,17 @@
  * container and its two hashes. Pure.
  */
 import { createHash } from 'node:crypto';
+import { type CatalogueEntry, parseServiceSettings } from '../shared/catalogue.ts';
 import {
   isWorkspaceName,
   LABEL,
   OWNER,
+  type Processing,
   RECORDER_ENV,
   RECORDER_PATH,
   type RecorderConfig,
+  SERVICE_PATH,
+  SERVICE_RUN_FOLDER,
   workspaceDigest,
 } from '../shared/contract.ts';
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
@@ -19,6 +23,7 @@ import type {
   DesiredState,
   DeviceRow,
   Explanation,
+  ImageIds,
   Microphone,
   Phase,
   ProfileRow,
@@ -38,6 +43,8 @@ export interface Operator {
   hostRunPath: string;
   recorderMemoryBytes: number;
   recorderCpus: number;
+  /** Network of the services of the catalogue. */
+  network: string;
 }
 
 export interface SpecInput {
@@ -53,6 +60,9 @@ export interface SpecInput {
   flapping: ReadonlyMap<string, { count: number; untilMs: number }>;
   /** The image a recorder is to be made of; `id` null: not there. */
   recorderImage: { reference: string; id: string | null };
+  catalogue: readonly CatalogueEntry[];
+  /** Ids behind the images of the catalogue, by reference; null or absent: not there. */
+  images: ImageIds;
   /** Device id → which program holds its microphone, where that was looked up. */
   holders: ReadonlyMap<string, string>;
   /** Why nothing can be written (disk not mounted); null: all is well. */
@@ -62,8 +72,11 @@ export interface SpecInput {
 const RECORDER_PIDS = 64;
 const RECORDER_OOM_SCORE_ADJ = -999;
 const RECORDER_TMPFS_BYTES = 16 * 1024 * 1024;
-const RECORDER_STOP_TIMEOUT_S = 10;
-const LOG_BYTES = 10 * 1024 * 1024;
+/** Between SIGTERM and SIGKILL: a recorder needs well under a second to finish its file. */
+const STOP_TIMEOUT_S = 10;
+const MEBIBYTE = 1024 * 1024;
+const SERVICE_TMPFS_BYTES = 64 * MEBIBYTE;
+const LOG_BYTES = 10 * MEBIBYTE;
 /** Free space that recorders leave, so that database and system stay alive on a full disk. */
 const RESERVE_BYTES = 512 * 1024 * 1024;
 const MISSED: Explanation = {
@@ -78,7 +91,7 @@ export const serviceSubject = (name: string): SubjectKey => `service:${name}`;
 export function wishes(input: SpecInput): Wish[] {
   const profiles = new Map(input.desired.profiles.map((profile) => [profile.slug, profile]));
   const devices = [...input.rows].sort((a, b) => (a.id < b.id ? -1 : 1)).map((row) => deviceWish(row, profiles, input));
-  return [...devices, ...input.desired.services.map(serviceWish)];
+  return [...devices, ...input.desired.services.map((row) => serviceWish(row, input))];
 }
 
 // -------------------------------------------------------------------------------------------------------- devices
@@ -129,7 +142,8 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
     kind: 'run',
     ...container,
     imageId: input.recorderImage.id,
-    workspace: row.workspace,
+    folders: { kind: 'recorder', workspace: row.workspace },
+    processing: processingOf(prepared.config),
     holder: input.holders.get(row.id) ?? null,
     notNow: input.missing.has(row.id) ? MISSED : null,
     reason: prepared.warnings[0]?.reason ?? '',
@@ -177,6 +191,10 @@ function findObstacle(
     };
   }
   return null;
+}
+
+function processingOf({ processed, archive }: RecorderConfig): Processing {
+  return { ...processed, archive };
 }
 
 type Prepared = { ok: true; config: RecorderConfig; warnings: Explanation[] } | ({ ok: false } & Explanation);
@@ -295,7 +313,7 @@ function recorderContainer(
     capabilities: [],
     readOnlyRoot: true,
     tmpfs: { '/tmp': RECORDER_TMPFS_BYTES },
-    stopTimeoutS: RECORDER_STOP_TIMEOUT_S,
+    stopTimeoutS: STOP_TIMEOUT_S,
   };
   const intent = recorderIntent(row, microphone, profileSlug, config, spec);
   const template = input.recorderImage.id === null ? null : templateHash(spec, input.recorderImage.id);
@@ -369,23 +387,101 @@ function canonicalJson(value: unknown): string {
 
 // -------------------------------------------------------------------------------------------------------- services
 
-/** The catalogue of services is empty in this release: a row says so, whatever it wishes. */
-function serviceWish(row: ServiceRow): Wish {
+/** A service runs when it is switched on and the catalogue knows it. Its row alone never makes a container. */
+function serviceWish(row: ServiceRow, input: SpecInput): Wish {
   const base = {
     subject: serviceSubject(row.name),
     target: { kind: 'service' as const, name: row.name },
     generation: row.generation,
     told: row,
-    kind: 'off' as const,
   };
-  if (!row.enabled) {
-    const phase: ServicePhase = 'disabled';
-    return { ...base, phase, reason: 'SwitchedOff', message: 'Switched off.' };
+  const off = (phase: ServicePhase, reason: string, message: string): Wish => ({
+    ...base,
+    kind: 'off',
+    phase,
+    reason,
+    message,
+  });
+  if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
+  const entry = input.catalogue.find(({ name }) => name === row.name);
+  if (entry === undefined) {
+    const message = `There is no service ${JSON.stringify(row.name)} in the catalogue: add profiles/services/${row.name}.yml or switch it off.`;
+    return off('blocked', 'NotInCatalogue', message);
   }
+  const settings = parseServiceSettings(entry, row.settings);
+  if (!settings.ok) {
+    const message = `Its settings cannot be used: ${settings.message}`;
+    return { ...base, kind: 'hold', phase: 'blocked', untilMs: null, reason: 'SettingsInvalid', message };
+  }
+  if (entry.recordings !== 'none' && input.workspaceProblem !== null) {
+    return { ...base, kind: 'hold', phase: 'blocked', untilMs: null, ...input.workspaceProblem };
+  }
+  const imageId = input.images[entry.image] ?? null;
   return {
     ...base,
-    phase: 'blocked',
-    reason: 'NotInCatalogue',
-    message: `There is no service ${JSON.stringify(row.name)} in the catalogue: add profiles/services/${row.name}.yml or switch it off.`,
+    kind: 'run',
+    ...serviceContainer(row, entry, settings.value, imageId, input.operator),
+    imageId,
+    folders: { kind: 'service', name: row.name },
+    processing: null,
+    holder: null,
+    reason: '',
+    message: '',
   };
+}
+
+function serviceContainer(
+  row: ServiceRow,
+  entry: CatalogueEntry,
+  settings: Record<string, unknown>,
+  imageId: string | null,
+  operator: Operator,
+): Container {
+  const recordings = {
+    source: operator.hostRecorderWorkspace,
+    target: SERVICE_PATH.recordings,
+    readOnly: entry.recordings === 'read-only',
+  };
+  const run = {
+    source: `${operator.hostRunPath}/${SERVICE_RUN_FOLDER}/${row.name}`,
+    target: SERVICE_PATH.run,
+    readOnly: false,
+  };
+  const spec: ContainerSpec = {
+    name: containerName(operator.stationId, row.name),
+    image: entry.image,
+    env: {
+      ...entry.env,
+      ...(entry.settingsVariable === null ? {} : { [entry.settingsVariable]: JSON.stringify(settings) }),
+      [RECORDER_ENV.instanceId]: row.name,
+    },
+    labels: {
+      [LABEL.tier]: '2',
+      [LABEL.owner]: OWNER,
+      [LABEL.station]: operator.stationId,
+      [LABEL.service]: row.name,
+    },
+    network: entry.network === 'none' ? 'none' : operator.network,
+    binds: entry.recordings === 'none' ? [run] : [recordings, run],
+    devices: [],
+    limits: {
+      memoryBytes: entry.limits.memoryMebibytes * MEBIBYTE,
+      cpus: entry.limits.cpus,
+      pids: entry.limits.pids,
+      oomScoreAdj: entry.limits.oomScoreAdj,
+      logBytes: entry.limits.logMebibytes * MEBIBYTE,
+    },
+    capabilities: [],
+    readOnlyRoot: true,
+    tmpfs: { '/tmp': SERVICE_TMPFS_BYTES },
+    stopTimeoutS: STOP_TIMEOUT_S,
+  };
+  const intent = hash({ settings, restartToken: row.restartToken });
+  const template = imageId === null ? null : hash({ template: templateHash(spec, imageId), entry });
+  const labels = {
+    ...spec.labels,
+    [LABEL.intent]: intent,
+    ...(template === null ? {} : { [LABEL.template]: template }),
+  };
+  return { spec: { ...spec, labels }, intent, template };
 }

@@ -10,8 +10,11 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   isWorkspaceName,
+  PROCESSING_FILE,
+  type Processing,
   type RecorderStatus,
   recorderStatusSchema,
+  SERVICE_RUN_FOLDER,
   STATUS_FILE,
   STATUS_FILE_MAX_BYTES,
   WORKSPACE_MARKER_FILE,
@@ -36,13 +39,20 @@ const DEADLINE_MS = 5000;
 const MOST_GIVEN_UP = 2;
 /** Recordings are there to be read by their owner; what recorder and controller exchange needs no more either. */
 const FOLDER_MODE = 0o755;
+/** Services of the catalogue read it as other users. */
+const PROCESSING_MODE = 0o644;
 const MARKER_MAX_BYTES = 256;
 
 export function createWorkspaces(options: WorkspacesOptions): Workspaces {
   const { recorderWorkspace, runPath, clock } = options;
   const attempt = createAttempts(clock);
   return {
-    prepare: (workspace) => attempt(`prepare ${workspace}`, () => prepare(recorderWorkspace, runPath, workspace)),
+    prepare: (folders) =>
+      folders.kind === 'recorder'
+        ? attempt(`prepare ${folders.workspace}`, () => prepareRecorder(recorderWorkspace, runPath, folders.workspace))
+        : attempt(`prepare ${folders.name}`, () => prepareService(runPath, folders.name)),
+    writeProcessing: (workspace, processing) =>
+      attempt(`say how ${workspace} is processed`, () => writeProcessing(recorderWorkspace, workspace, processing)),
     readStatus: (workspace) => attempt(`read the status of ${workspace}`, () => readStatus(runPath, workspace)),
     readMarker: () => attempt('read the marker', () => readMarker(recorderWorkspace)),
     writeMarker: (stationId) => attempt('write the marker', () => writeMarker(recorderWorkspace, stationId)),
@@ -78,7 +88,7 @@ function createAttempts(clock: Clock): Attempt {
   };
 }
 
-async function prepare(recorderWorkspace: string, runPath: string, workspace: string): Promise<null> {
+async function prepareRecorder(recorderWorkspace: string, runPath: string, workspace: string): Promise<null> {
   refuseForeignName(workspace);
   await makeFolders(recorderWorkspace, [workspace, 'data', 'raw'], FOLDER_MODE);
   await makeFolders(recorderWorkspace, [workspace, 'data', 'processed'], FOLDER_MODE);
@@ -86,6 +96,23 @@ async function prepare(recorderWorkspace: string, runPath: string, workspace: st
   await makeFolders(runPath, [workspace], FOLDER_MODE);
   // The position of an earlier container must not be taken for that of the next, nor its socket stand in the way.
   await emptyFolder(runPath, workspace);
+  return null;
+}
+
+async function prepareService(runPath: string, name: string): Promise<null> {
+  await makeFolders(runPath, [SERVICE_RUN_FOLDER, name], FOLDER_MODE);
+  await emptyFolder(join(runPath, SERVICE_RUN_FOLDER), name);
+  return null;
+}
+
+async function writeProcessing(recorderWorkspace: string, workspace: string, processing: Processing): Promise<null> {
+  refuseForeignName(workspace);
+  await makeFolders(recorderWorkspace, [workspace], FOLDER_MODE);
+  await writeDurably(
+    join(recorderWorkspace, workspace, PROCESSING_FILE),
+    `${JSON.stringify(processing)}\n`,
+    PROCESSING_MODE,
+  );
   return null;
 }
 

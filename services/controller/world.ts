@@ -10,7 +10,7 @@
  *   wish         what should be true of a subject in this cycle
  *   reading      an observation that may have failed; failed is never the same as empty
  */
-import type { Heartbeat, RecorderStatus } from '../shared/contract.ts';
+import type { Heartbeat, Processing, RecorderStatus } from '../shared/contract.ts';
 import type { Capabilities, DeviceSettings, ProfileConfig } from '../shared/profile.ts';
 
 /** An observation. `startedAtMs` (monotonic) is when it began: it tells nothing of what happened after that. */
@@ -301,8 +301,10 @@ export type Wish =
       template: string | null;
       /** null: the image is not there, so nothing can be started. */
       imageId: string | null;
-      /** Recorders: the folder that has the status file. null: nothing tells whether it advances, living is enough. */
-      workspace: string | null;
+      /** A recorder's workspace has a status file; of a service nothing tells whether it advances, living is enough. */
+      folders: Folders;
+      /** What is to be done with a recorder's finished segments; takes effect without a restart. */
+      processing: Processing | null;
       /** Which program holds the microphone, where it was found busy and the holder is visible. */
       holder: string | null;
       /** Why nothing is started just now, though what runs goes on. null: it may be. */
@@ -314,9 +316,12 @@ export type Wish =
   | (WishBase & { kind: 'hold'; phase: Phase | ServicePhase; untilMs: number | null });
 
 export type Action =
-  | ({ kind: 'run'; subject: SubjectKey; spec: ContainerSpec; workspace: string | null; imageId: string } & Explanation)
+  | ({ kind: 'run'; subject: SubjectKey; spec: ContainerSpec; folders: Folders; imageId: string } & Explanation)
   | ({ kind: 'remove'; subject: SubjectKey; containerId: string; stopTimeoutS: number } & Explanation)
   | ({ kind: 'tag'; subject: SubjectKey; imageId: string; reference: string } & Explanation);
+
+/** Whose folders must be there before a container is made: an engine would make missing ones itself, empty. */
+export type Folders = { kind: 'recorder'; workspace: string } | { kind: 'service'; name: string };
 
 export interface FinishedAction {
   action: Action;
@@ -387,8 +392,10 @@ export interface Bus {
 
 /** The folders on disk: what recorders write, and the controller's own last good state. */
 export interface Workspaces {
-  /** Makes a device's folders and clears what an earlier container left in its run folder. */
-  prepare(workspace: string): Promise<Reading<null>>;
+  /** Makes the folders and clears what an earlier container left in the run folder. */
+  prepare(folders: Folders): Promise<Reading<null>>;
+  /** Tells whoever processes a device's segments what to do with them; writes only what differs. */
+  writeProcessing(workspace: string, processing: Processing): Promise<Reading<null>>;
   /** null: missing or unparsable, which is "not advancing"; a failed reading is "unknown". */
   readStatus(workspace: string): Promise<Reading<RecorderStatus | null>>;
   /** The station id in the marker file; null: there is no marker. */

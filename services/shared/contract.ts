@@ -158,6 +158,22 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
+/** File in a device's workspace that says what is to be done with its finished segments; absent: the defaults. */
+export const PROCESSING_FILE = 'processing.json';
+
+export const processingSchema = z.strictObject({
+  gainDb: z.number().min(-60).max(60).default(0),
+  highPassHz: z.number().min(0).max(200_000).default(0),
+  /** The form in which raw segments are kept. */
+  archive: z.enum(['wav', 'flac']).default('wav'),
+});
+export type Processing = z.infer<typeof processingSchema>;
+
+/** Where a service of the catalogue finds the recordings and its run folder inside its container. */
+export const SERVICE_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
+/** In the run path of the host: the folder of the services' run folders, apart from those of the recorders. */
+export const SERVICE_RUN_FOLDER = 'services';
+
 const WORKSPACE_PATTERN = /^[a-z0-9-]{1,40}-[0-9a-f]{8}$/;
 
 /** True for a folder name as `workspaceName` makes it: nothing in it can lead out of its parent folder. */

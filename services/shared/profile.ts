@@ -3,9 +3,19 @@
  * parser (YAML seeds, the database's jsonb, the page's form); `negotiate` settles profile, hardware and a person's wishes.
  */
 import { createHash } from 'node:crypto';
-import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SAMPLE_FORMATS, type SampleFormat } from './contract.ts';
+import {
+  type Bounds,
+  decimal,
+  type ParsedFields,
+  parseWith,
+  readYaml,
+  section,
+  text,
+  wholeNumber,
+  wholeNumberAllowed,
+} from './parse.ts';
 
 /** The profile for any microphone that no other profile knows; it matches nothing by itself. */
 export const GENERIC_PROFILE_SLUG = 'generic';
@@ -13,45 +23,6 @@ export const GENERIC_PROFILE_SLUG = 'generic';
 export const VIRTUAL_PROFILE_SLUG = 'virtual';
 export const VIRTUAL_VENDOR_ID = '0000';
 export const VIRTUAL_PRODUCT_ID = '0001';
-
-/** A profile file beyond this is not one. Bytes. */
-export const PROFILE_FILE_MAX_BYTES = 64 * 1024;
-
-interface Bounds {
-  min: number;
-  max: number;
-  unit: string;
-}
-
-// Each limit is written once: it is the rule, and the sentence that a person reads when the rule is broken.
-function wholeNumber({ min, max, unit }: Bounds, allowed = wholeNumberAllowed({ min, max, unit })) {
-  return z.int(allowed).min(min, allowed).max(max, allowed);
-}
-
-function wholeNumberAllowed({ min, max, unit }: Bounds): string {
-  return `a whole number of ${unit} from ${min} to ${max}`;
-}
-
-function decimal(min: number, max: number, unit: string) {
-  const allowed = `a number of ${unit} from ${min} to ${max}`;
-  return z.number(allowed).min(min, allowed).max(max, allowed);
-}
-
-function text(max: number) {
-  const allowed = `text of 1 to ${max} printable characters`;
-  return z.string(allowed).trim().min(1, allowed).max(max, allowed).refine(isPrintable, allowed);
-}
-
-/** PostgreSQL takes no NUL, and terminals obey escape characters. */
-function isPrintable(value: string): boolean {
-  return !/[\p{Cc}\p{Cs}]/u.test(value.replace(/[\n\t]/g, ' '));
-}
-
-function section<Shape extends z.ZodRawShape>(shape: Shape) {
-  return z.strictObject(shape, {
-    error: (issue) => (issue.code === 'invalid_type' ? `a group of ${Object.keys(shape).join(', ')}` : undefined),
-  });
-}
 
 const HEX4_ALLOWED = 'four hexadecimal digits in lower case and in quotes, as `lsusb` prints them, for example "16d0"';
 const hex4 = z.string(HEX4_ALLOWED).regex(/^[0-9a-f]{4}$/, HEX4_ALLOWED);
@@ -154,15 +125,6 @@ export interface SeedProfile {
   config: ProfileConfig;
 }
 
-/** One field that was refused: where it is (`audio.rate`; empty for the whole), and a sentence. */
-export interface FieldProblem {
-  path: string;
-  message: string;
-}
-
-/** A parsed value, or a sentence for a person; `fields` has one entry for each field that was refused. */
-export type ParsedFields<T> = { ok: true; value: T } | { ok: false; message: string; fields: FieldProblem[] };
-
 const SLUG_ALLOWED = '1 to 60 characters of a-z, 0-9 and -';
 const profileFileSchema = profileConfigSchema.extend({
   slug: z.string(SLUG_ALLOWED).regex(/^[a-z0-9-]{1,60}$/, SLUG_ALLOWED),
@@ -183,7 +145,7 @@ export function parseDeviceSettings(input: unknown): ParsedFields<DeviceSettings
 }
 
 /**
- * Parses a profile file: YAML 1.2 in UTF-8, at most `PROFILE_FILE_MAX_BYTES`, no key twice, no aliases. Never throws;
+ * Parses a profile file: YAML 1.2 in UTF-8, at most `DOCUMENT_MAX_BYTES`, no key twice, no aliases. Never throws;
  * what is wrong is said in one sentence that begins with `fileName`.
  */
 export function parseProfileYaml(input: string | Uint8Array, fileName: string): ParsedFields<SeedProfile> {
@@ -253,76 +215,6 @@ function nameMatches(product: string, pattern: string): boolean {
     from = at + piece.length;
   }
   return true;
-}
-
-function readYaml(input: string | Uint8Array): { ok: true; value: unknown } | { ok: false; message: string } {
-  const byteLength = typeof input === 'string' ? Buffer.byteLength(input) : input.length;
-  if (byteLength > PROFILE_FILE_MAX_BYTES) {
-    return { ok: false, message: `has ${byteLength} bytes, at most ${PROFILE_FILE_MAX_BYTES} are allowed.` };
-  }
-  let source: string;
-  try {
-    source = typeof input === 'string' ? input : new TextDecoder('utf-8', { fatal: true }).decode(input);
-  } catch {
-    return { ok: false, message: 'is not UTF-8 text; save it as UTF-8.' };
-  }
-  try {
-    const document = parseDocument(source, { uniqueKeys: true, strict: true, logLevel: 'error' });
-    const [problem] = [...document.errors, ...document.warnings];
-    if (problem !== undefined) return { ok: false, message: `is not valid YAML: ${firstLine(problem.message)}` };
-    // No aliases at all: no profile needs one, and a few lines of them can unfold to gigabytes.
-    const value: unknown = document.toJS({ maxAliasCount: 0 });
-    return value === null || value === undefined ? { ok: false, message: 'is empty.' } : { ok: true, value };
-  } catch (error) {
-    // Aliases, and nesting so deep that the parser gives up.
-    return {
-      ok: false,
-      message: `cannot be read as YAML: ${firstLine(error instanceof Error ? error.message : String(error))}`,
-    };
-  }
-}
-
-function parseWith<T>(schema: z.ZodType<T>, input: unknown, whole: string): ParsedFields<T> {
-  const parsed = schema.safeParse(input);
-  if (parsed.success) return { ok: true, value: parsed.data };
-  const fields = parsed.error.issues.slice(0, 20).map((issue) => describeIssue(issue, input, whole));
-  return { ok: false, message: fields.map((field) => field.message).join(' '), fields };
-}
-
-function describeIssue(issue: z.core.$ZodIssue, input: unknown, whole: string): FieldProblem {
-  const path = issue.path.map(String).join('.');
-  const where = path === '' ? whole : path;
-  if (issue.code === 'unrecognized_keys') {
-    const keys = issue.keys.map((key) => shown(key)).join(', ');
-    return { path, message: `${where}: ${keys} is not a field of it; remove it or mend its spelling.` };
-  }
-  const given = valueAt(input, issue.path);
-  const was = given === undefined ? 'nothing was given' : `${shown(given)} was given`;
-  return { path, message: `${where}: ${was}; allowed is ${issue.message}.` };
-}
-
-function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
-  let value = input;
-  for (const key of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = Reflect.get(value, key);
-  }
-  return value;
-}
-
-/** A value as a person may recognise it: at most 60 characters. */
-function shown(value: unknown): string {
-  let written: string;
-  try {
-    written = JSON.stringify(value) ?? String(value);
-  } catch {
-    written = String(value);
-  }
-  return written.length > 60 ? `${written.slice(0, 57)}…` : written;
-}
-
-function firstLine(message: string): string {
-  return (message.split('\n')[0] ?? '').replace(/:$/, '.');
 }
 
 function canonicalJson(value: unknown): string {

@@ -6,7 +6,7 @@
 import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type WriteStream } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { controllerSettings, createPorts } from '../controller/assembly.ts';
+import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
 import { createClock } from '../controller/clock.ts';
 import { BAD_CONFIG_EXIT_CODE, type ControllerConfig, findPackageFolder, readConfig } from '../controller/config.ts';
 import { type Controller, createController } from '../controller/controller.ts';
@@ -128,8 +128,12 @@ async function startDatabase(folders: Folders, socketPath: string, log: Log, sto
 async function startController(config: ControllerConfig, log: Log, stops: Stop[]): Promise<Controller> {
   const lock = await waitForLock(join(config.controllerWorkspace, 'controller.lock'), { log, clock: createClock() });
   stops.push({ what: 'lock', stop: lock.release });
+  const seeds = loadSeeds(config, log);
   const watchdog = startWatchdog({ limitMs: WATCHDOG_TICKS * config.reconcileIntervalMs, log });
-  const controller = createController(createPorts(config, log), controllerSettings(config, watchdog.beat));
+  const controller = createController(
+    createPorts(config, seeds, log),
+    controllerSettings(config, seeds, watchdog.beat),
+  );
   const health = await startHealth({
     port: config.healthPort,
     host: config.healthHost,

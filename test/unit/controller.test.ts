@@ -2,11 +2,22 @@
 import { describe, expect, test } from 'vitest';
 import { createController } from '../../services/controller/controller.ts';
 import type { VirtualMicrophones } from '../../services/controller/virtual-microphones.ts';
+import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
 import { microphone, status } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
+const PROCESSOR = catalogueEntrySchema.parse({
+  name: 'processor',
+  title: 'Processor',
+  description: 'Makes copies.',
+  image: 'localhost/silvasonic-processor:latest',
+  limits: { memoryMebibytes: 256, cpus: 0.5, pids: 32 },
+  recordings: 'read-write',
+  settingsVariable: 'PROCESSOR_SETTINGS',
+  settings: { reserve: { title: 'Reserve', description: 'Free space.', type: 'integer', default: 5, min: 1, max: 90 } },
+});
 const WORKSPACE = workspaceName(ID, 'UMIK-1');
 
 function station(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
@@ -22,7 +33,9 @@ function station(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
           hostRunPath: '/run/silvasonic',
           recorderMemoryBytes: 512 * 1024 * 1024,
           recorderCpus: 1,
+          network: 'silvasonic-net',
         },
+        catalogue: [PROCESSOR],
         virtualMicrophones: { kind: 'fixed', count: 0 },
         graceMs: 3000,
         stallTimeoutMs: 30_000,
@@ -248,4 +261,62 @@ test('SIGTERM leaves recorders running; told so, it stops them', async () => {
   const { state, controller } = await recordingStation();
   await controller.stop();
   expect(state.containers).toHaveLength(1);
+});
+
+describe('a service of the catalogue', () => {
+  const row = { name: 'processor', enabled: true, settings: {}, restartToken: '', generation: 1 };
+  const untold = { observedGeneration: 0, phase: 'disabled' as const, reason: '', message: '' };
+  const names = (all: { name: string }[]) => all.map(({ name }) => name.replace(/^silvasonic-[0-9a-f]{8}-/, ''));
+
+  async function withService(given: Partial<typeof row> & { settings?: unknown } = {}) {
+    const all = await recordingStation();
+    all.state.images['localhost/silvasonic-processor:latest'] = 'sha256:processor';
+    all.state.database.services = [{ ...row, ...untold, ...given }];
+    await all.clock.advance(70_000);
+    return all;
+  }
+
+  test('switched on: runs with its settings, limits and folders; off: is gone', async () => {
+    const { clock, state, ports } = await withService();
+    expect(names(state.containers)).toContain('processor');
+    expect(state.database.services[0]).toMatchObject({ phase: 'running', observedGeneration: 1 });
+    Object.assign(state.database.services[0] ?? {}, { enabled: false, generation: 2 });
+    ports.bus.nudge();
+    await clock.advance(1000);
+    expect(names(state.containers)).not.toContain('processor');
+    expect(state.database.services[0]).toMatchObject({ phase: 'disabled', observedGeneration: 2 });
+  });
+
+  test.each([
+    ['a setting out of its range', { settings: { reserve: 900 } }, 'SettingsInvalid', 'reserve: 900 was given'],
+    ['a setting that it does not have', { settings: { root: true } }, 'SettingsInvalid', '"root"'],
+    ['a name that no file bears', { name: 'weather' }, 'NotInCatalogue', 'profiles/services/weather.yml'],
+  ])('%s: blocked with the cure, and the recorders go on', async (_name, given, reason, words) => {
+    const { state } = await withService(given);
+    expect(state.database.services[0]).toMatchObject({ phase: 'blocked', reason });
+    expect(state.database.services[0]?.message).toContain(words);
+    expect(state.removed).toEqual([]);
+  });
+
+  test('its image is missing: blocked, tried again when it is there', async () => {
+    const { clock, state } = await withService();
+    state.containers = state.containers.filter(({ name }) => !name.endsWith('processor'));
+    delete state.images['localhost/silvasonic-processor:latest'];
+    await clock.advance(61_000);
+    expect(state.database.services[0]).toMatchObject({ phase: 'blocked', reason: 'ImageMissing' });
+    state.images['localhost/silvasonic-processor:latest'] = 'sha256:processor';
+    await clock.advance(61_000);
+    expect(state.database.services[0]).toMatchObject({ phase: 'running' });
+  });
+
+  test("it learns what to do with a microphone's segments, without a restart", async () => {
+    const { clock, state, ports } = await recordingStation();
+    expect(state.processing.get(WORKSPACE)).toEqual({ gainDb: 0, highPassHz: 0, archive: 'wav' });
+    const [device] = state.database.devices;
+    Object.assign(device ?? {}, { settings: { ok: true, value: { gainDb: 6, archive: 'flac' } }, generation: 2 });
+    ports.bus.nudge();
+    await clock.advance(1000);
+    expect(state.processing.get(WORKSPACE)).toEqual({ gainDb: 6, highPassHz: 0, archive: 'flac' });
+    expect(state.removed).toEqual([]);
+  });
 });

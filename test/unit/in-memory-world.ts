@@ -17,7 +17,7 @@ import type {
   Store,
   Workspaces,
 } from '../../services/controller/world.ts';
-import type { RecorderStatus } from '../../services/shared/contract.ts';
+import type { Processing, RecorderStatus } from '../../services/shared/contract.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
 export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quietLog };
@@ -85,6 +85,8 @@ export interface WorldState {
   images: ImageIds;
   /** What a recorder writes instead of an advancing status, by workspace; null: nothing. */
   statuses: Map<string, RecorderStatus | null>;
+  /** What was told to whoever processes a device's segments, by workspace. */
+  processing: Map<string, Processing>;
   marker: string | null;
   lastGood: DesiredState | null;
 }
@@ -116,6 +118,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     listDelayMs: 0,
     images: { 'localhost/silvasonic-recorder:latest': 'sha256:aaaa' },
     statuses: new Map(),
+    processing: new Map(),
     marker: null,
     lastGood: null,
   };
@@ -227,7 +230,10 @@ function applyChanges(database: DesiredState, changes: Changes): void {
     }
   }
   for (const { subject, ...columns } of changes.statuses) {
-    const row = subject.kind === 'device' ? database.devices.find(({ id }) => id === subject.id) : undefined;
+    const row =
+      subject.kind === 'device'
+        ? database.devices.find(({ id }) => id === subject.id)
+        : database.services.find(({ name }) => name === subject.name);
     if (row !== undefined) Object.assign(row, columns);
   }
   Object.assign(database.config, changes.config);
@@ -247,6 +253,8 @@ function createEngine(state: WorldState, clock: Clock, good: Good, bad: Bad): In
       if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
       if (state.containers.some(({ name }) => name === spec.name))
         return { kind: 'lookAgain', message: 'the name is taken' };
+      if (state.images[spec.image] == null)
+        return { kind: 'blocked', reason: 'ImageMissing', message: 'no such image' };
       const id = `c${state.started.length + 1}`;
       state.started.push(spec.name);
       state.containers.push({
@@ -290,6 +298,10 @@ function livelyStatus(state: WorldState, clock: Clock, workspace: string): Recor
 function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces {
   return {
     prepare: async () => good(null),
+    async writeProcessing(workspace, processing) {
+      state.processing.set(workspace, processing);
+      return good(null);
+    },
     readStatus: async (workspace) => {
       const told = state.statuses.get(workspace);
       return good(told === undefined ? livelyStatus(state, clock, workspace) : told);

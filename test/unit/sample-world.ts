@@ -134,6 +134,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
       hostRunPath: '/run/silvasonic',
       recorderMemoryBytes: 512 * 1024 * 1024,
       recorderCpus: 1,
+      network: 'silvasonic-net',
     },
     desired: desiredState(),
     rows: [row],
@@ -143,6 +144,8 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     flapping: new Map(),
     holders: new Map(),
     recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:aaaa' },
+    catalogue: [],
+    images: {},
     workspaceProblem: null,
     ...given,
   };

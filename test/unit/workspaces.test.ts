@@ -210,7 +210,10 @@ describe('readHostileFile', () => {
 describe('prepare', () => {
   it('makes all folders, readable for their owner, and is content with them the next time', async () => {
     for (let time = 0; time < 2; time += 1) {
-      expect(await workspaces.prepare(WORKSPACE)).toMatchObject({ ok: true, value: null });
+      expect(await workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE })).toMatchObject({
+        ok: true,
+        value: null,
+      });
     }
     for (const path of ['data/raw', 'data/processed', '.buffer']) {
       expect(statSync(join(recorder, WORKSPACE, path)).mode & 0o777).toBe(0o755);
@@ -219,7 +222,7 @@ describe('prepare', () => {
   });
 
   it('keeps recordings, and clears what an earlier container left in its run folder', async () => {
-    await workspaces.prepare(WORKSPACE);
+    await workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE });
     writeFileSync(join(recorder, WORKSPACE, '.buffer', 'half.wav'), 'sound');
     mkdirSync(join(folder, 'elsewhere'));
     writeFileSync(join(folder, 'elsewhere', 'kept'), '');
@@ -228,7 +231,7 @@ describe('prepare', () => {
     symlinkSync(join(folder, 'elsewhere'), join(run, WORKSPACE, 'planted', 'link'));
     symlinkSync(join(folder, 'elsewhere'), join(run, WORKSPACE, 'link'));
     execFileSync('mkfifo', [join(run, WORKSPACE, 'fifo')]);
-    expect(await workspaces.prepare(WORKSPACE)).toMatchObject({ ok: true });
+    expect(await workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE })).toMatchObject({ ok: true });
     expect(readdirSync(join(run, WORKSPACE))).toEqual([]);
     expect(existsSync(join(folder, 'elsewhere', 'kept'))).toBe(true);
     expect(existsSync(join(recorder, WORKSPACE, '.buffer', 'half.wav'))).toBe(true);
@@ -246,7 +249,7 @@ describe('prepare', () => {
     mkdirSync(join(folder, 'elsewhere'));
     writeFileSync(join(folder, 'elsewhere', 'kept'), '');
     symlinkSync(join(folder, 'elsewhere'), place);
-    const made = await workspaces.prepare(WORKSPACE);
+    const made = await workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE });
     expect(made).toMatchObject({
       ok: false,
       error: `Could not prepare ${WORKSPACE}: ${place} is a link or a file where a folder belongs: remove it.`,
@@ -257,12 +260,12 @@ describe('prepare', () => {
   it('accepts a root that is a link: that is how its owner moves it to another disk', async () => {
     mkdirSync(join(folder, 'disk'));
     symlinkSync(join(folder, 'disk'), recorder);
-    expect(await workspaces.prepare(WORKSPACE)).toMatchObject({ ok: true });
+    expect(await workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE })).toMatchObject({ ok: true });
     expect(existsSync(join(folder, 'disk', WORKSPACE, 'data', 'raw'))).toBe(true);
   });
 
   it('refuses a name that could lead out', async () => {
-    expect(await workspaces.prepare('../x-00000000')).toMatchObject({ ok: false });
+    expect(await workspaces.prepare({ kind: 'recorder', workspace: '../x-00000000' })).toMatchObject({ ok: false });
     expect(readdirSync(folder)).toEqual([]);
   });
 });

@@ -1,0 +1,26 @@
+/** The microphone profiles and the catalogue of services that come with a release. */
+import { type CatalogueEntry, parseCatalogueYaml } from '../shared/catalogue.ts';
+import { parseProfileYaml, type SeedProfile } from '../shared/profile.ts';
+import { readSeedFolder } from './seed-folder.ts';
+
+/** Reads `profiles/microphones`. Never throws: what cannot be used is a sentence in `problems`. */
+export function loadSeedProfiles(folder: string): { profiles: SeedProfile[]; problems: string[] } {
+  const { values, problems } = readSeedFolder({
+    folder,
+    parse: parseProfileYaml,
+    keyOf: ({ slug }) => slug,
+    keyName: 'slug',
+  });
+  return { profiles: values, problems };
+}
+
+/** Reads `profiles/services`. Never throws: what cannot be used is a sentence in `problems`. */
+export function loadCatalogue(folder: string): { entries: CatalogueEntry[]; problems: string[] } {
+  const { values, problems } = readSeedFolder({
+    folder,
+    parse: parseCatalogueYaml,
+    keyOf: ({ name }) => name,
+    keyName: 'name',
+  });
+  return { entries: values, problems };
+}
