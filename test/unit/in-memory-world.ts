@@ -202,7 +202,7 @@ function createStore(state: WorldState, good: Good, bad: Bad): InMemoryPorts['st
   };
 }
 
-function applyChanges(database: DesiredState, changes: Changes): void {
+export function applyChanges(database: DesiredState, changes: Changes): void {
   for (const change of changes.devices) {
     const row = database.devices.find(({ id }) => id === change.id);
     if (change.kind === 'update' && row !== undefined) Object.assign(row, change.facts);
