@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
-import type { SeedProfile } from '../shared/profile.ts';
+import { type SeedProfile, seedHash } from '../shared/profile.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
 import { createClock } from './clock.ts';
 import { type ControllerConfig, readPostgresPassword } from './config.ts';
@@ -83,6 +83,7 @@ export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCyc
       network: config.network,
     },
     catalogue: seeds.catalogue,
+    seedHashes: new Map(seeds.profiles.map(({ slug, config }) => [slug, seedHash(config)])),
     virtualMicrophones: config.virtualMicrophones,
     graceMs: config.offlineGraceMs,
     stallTimeoutMs: config.stallTimeoutMs,

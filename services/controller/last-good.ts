@@ -75,6 +75,8 @@ const deviceSchema = z.object({
 const profileSchema = z.object({
   slug: z.string(),
   name: z.string(),
+  // Last good states of before it was kept have none.
+  description: z.string().default(''),
   manufacturer: z.string(),
   model: z.string(),
   isSystem: z.boolean(),

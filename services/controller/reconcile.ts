@@ -37,6 +37,7 @@ export interface ReconcileSettings {
   operator: Omit<Operator, 'stationId'>;
   virtualMicrophones: VirtualMicrophones;
   catalogue: readonly CatalogueEntry[];
+  seedHashes: ReadonlyMap<string, string>;
   graceMs: number;
   stallTimeoutMs: number;
   /** Advancing for this long is good running. */
@@ -120,6 +121,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       holders: findHolders(stock, ports.microphones),
       recorderImage: chooseImage(observed.image, planMemory.images),
       catalogue: settings.catalogue,
+      seedHashes: settings.seedHashes,
       images: observed.images,
       workspaceProblem: observed.workspaceProblem,
     });

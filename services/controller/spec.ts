@@ -17,7 +17,7 @@ import {
   workspaceDigest,
 } from '../shared/contract.ts';
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
-import type { ProfileConfig } from '../shared/profile.ts';
+import { type ProfileConfig, seedHash } from '../shared/profile.ts';
 import type {
   ContainerSpec,
   DesiredState,
@@ -61,6 +61,8 @@ export interface SpecInput {
   /** The image a recorder is to be made of; `id` null: not there. */
   recorderImage: { reference: string; id: string | null };
   catalogue: readonly CatalogueEntry[];
+  /** Slug → `seedHash` of the profile as this release ships it. */
+  seedHashes: ReadonlyMap<string, string>;
   /** Ids behind the images of the catalogue, by reference; null or absent: not there. */
   images: ImageIds;
   /** Device id → which program holds its microphone, where that was looked up. */
@@ -136,7 +138,7 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   if (flap !== undefined) return hold('backoff', flappingPlug(), flap.untilMs);
   const prepared = prepare(row, microphone, profiles.get(row.profileSlug), input);
   if (!prepared.ok) return hold('blocked', prepared);
-  const container = recorderContainer(row, microphone, row.profileSlug, prepared.config, input);
+  const container = recorderContainer(row, microphone, prepared.profile, prepared.config, input);
   return {
     ...base,
     kind: 'run',
@@ -197,7 +199,9 @@ function processingOf({ processed, archive }: RecorderConfig): Processing {
   return { ...processed, archive };
 }
 
-type Prepared = { ok: true; config: RecorderConfig; warnings: Explanation[] } | ({ ok: false } & Explanation);
+type Prepared =
+  | { ok: true; profile: ProfileRow; config: RecorderConfig; warnings: Explanation[] }
+  | ({ ok: false } & Explanation);
 
 /** Settles profile, person and hardware. What cannot be settled blocks this one device and says why. */
 function prepare(row: DeviceRow, microphone: Microphone, profile: ProfileRow | undefined, input: SpecInput): Prepared {
@@ -229,6 +233,7 @@ function prepare(row: DeviceRow, microphone: Microphone, profile: ProfileRow | u
   if (!negotiated.ok) return negotiated;
   return {
     ok: true,
+    profile,
     config: recorderConfig(row, profile, profile.config.value, negotiated, input),
     warnings: negotiated.warnings,
   };
@@ -271,7 +276,7 @@ type Container = { spec: ContainerSpec; intent: string; template: string | null 
 function recorderContainer(
   row: DeviceRow,
   microphone: Microphone,
-  profileSlug: string,
+  profile: ProfileRow,
   config: RecorderConfig,
   input: SpecInput,
 ): Container {
@@ -281,7 +286,7 @@ function recorderContainer(
     image: input.recorderImage.reference,
     env: {
       [RECORDER_ENV.device]: microphone.sound?.hw ?? '',
-      [RECORDER_ENV.profileSlug]: profileSlug,
+      [RECORDER_ENV.profileSlug]: profile.slug,
       [RECORDER_ENV.configJson]: JSON.stringify(config),
       [RECORDER_ENV.instanceId]: `recorder-${row.workspace}`,
     },
@@ -291,7 +296,7 @@ function recorderContainer(
       [LABEL.station]: operator.stationId,
       [LABEL.service]: 'recorder',
       [LABEL.deviceId]: row.id,
-      [LABEL.profile]: profileSlug,
+      [LABEL.profile]: profile.slug,
     },
     network: 'none',
     binds: [
@@ -315,8 +320,12 @@ function recorderContainer(
     tmpfs: { '/tmp': RECORDER_TMPFS_BYTES },
     stopTimeoutS: STOP_TIMEOUT_S,
   };
-  const intent = recorderIntent(row, microphone, profileSlug, config, spec);
-  const template = input.recorderImage.id === null ? null : templateHash(spec, input.recorderImage.id);
+  const { rate, channels, format, segmentSeconds, watch } = config;
+  const capture = { rate, channels, format, segmentSeconds, watch };
+  const shipped = isAsShipped(profile, input.seedHashes);
+  const intent = recorderIntent(row, microphone, profile, shipped ? null : capture, spec);
+  const imageId = input.recorderImage.id;
+  const template = imageId === null ? null : hash([templateHash(spec, imageId), shipped ? capture : null]);
   const labels = {
     ...spec.labels,
     [LABEL.intent]: intent,
@@ -330,30 +339,37 @@ export function containerName(stationId: string, part: string): string {
   return `silvasonic-${stationId.slice(0, 8)}-${part}`;
 }
 
+/** What is captured, by whichever of profile, person and hardware decided it. */
+type Capture = Pick<RecorderConfig, 'rate' | 'channels' | 'format' | 'segmentSeconds' | 'watch'>;
+
 /**
  * What a person, the operator or the hardware decided. Names, position and what is done with finished segments are left
- * out on purpose: nobody wants a night interrupted because a microphone was given a nicer name.
+ * out on purpose: nobody wants a night interrupted because a microphone was given a nicer name. Of a profile as this
+ * release ships it only the name counts: what a release changes in it waits for the next restart, as an image does.
  */
 function recorderIntent(
   row: DeviceRow,
   microphone: Microphone,
-  profileSlug: string,
-  config: RecorderConfig,
+  profile: ProfileRow,
+  capture: Capture | null,
   spec: ContainerSpec,
 ): string {
+  const { rate, channels, format, segmentSeconds } = row.settings.ok ? row.settings.value : {};
   return hash({
-    profile: profileSlug,
-    rate: config.rate,
-    channels: config.channels,
-    format: config.format,
-    segmentSeconds: config.segmentSeconds,
-    watch: config.watch,
+    profile: profile.slug,
+    settings: [rate ?? null, channels ?? null, format ?? null, segmentSeconds ?? null],
+    capture,
     restartToken: row.restartToken,
     incarnation: microphone.incarnation,
     hw: microphone.sound?.hw ?? '',
     memoryBytes: spec.limits.memoryBytes,
     cpus: spec.limits.cpus,
   });
+}
+
+/** Nobody edited this profile since it came with the release. */
+function isAsShipped({ slug, isSystem, config }: ProfileRow, seedHashes: ReadonlyMap<string, string>): boolean {
+  return isSystem && config.ok && seedHashes.get(slug) === seedHash(config.value);
 }
 
 /** What our release decides: image and the shape of the container, without what stands in `intent` or names the subject. */

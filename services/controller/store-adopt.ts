@@ -52,10 +52,11 @@ async function restoreConfig(statements: Statements, config: StationConfig): Pro
  * with the slugs that devices may point to.
  */
 async function restoreProfiles(statements: Statements, profiles: readonly ProfileRow[]): Promise<Set<string>> {
-  for (const { slug, name, manufacturer, model, isSystem, config } of profiles) {
+  for (const { slug, name, description, manufacturer, model, isSystem, config } of profiles) {
     if (!config.ok) continue;
     const columns = {
       name: fitText(name, TEXT_LIMIT.name),
+      description: fitText(description, TEXT_LIMIT.description),
       manufacturer: fitText(manufacturer, TEXT_LIMIT.hardware),
       model: fitText(model, TEXT_LIMIT.hardware),
       config: fitJson(config.value),
@@ -68,8 +69,8 @@ async function restoreProfiles(statements: Statements, profiles: readonly Profil
       .onConflictDoUpdate({
         target: microphoneProfiles.slug,
         set: columns,
-        setWhere: sql`(${microphoneProfiles.name}, ${microphoneProfiles.manufacturer}, ${microphoneProfiles.model}, ${microphoneProfiles.config})
-          is distinct from (excluded.name, excluded.manufacturer, excluded.model, excluded.config)`,
+        setWhere: sql`(${microphoneProfiles.name}, ${microphoneProfiles.description}, ${microphoneProfiles.manufacturer}, ${microphoneProfiles.model}, ${microphoneProfiles.config})
+          is distinct from (excluded.name, excluded.description, excluded.manufacturer, excluded.model, excluded.config)`,
       });
   }
   const rows = await statements.execute<{ slug: string }>(sql`select slug from ${microphoneProfiles}`);

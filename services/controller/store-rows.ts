@@ -109,6 +109,7 @@ const count = z.int().min(0);
 const profileSchema = z.object({
   slug: z.string(),
   name: z.string(),
+  description: z.string(),
   manufacturer: z.string(),
   model: z.string(),
   is_system: z.boolean(),

@@ -45,7 +45,7 @@ const READ_STATEMENT = `
     (select max(created_at)::text from silvasonic_migrations) as schema_at,
     (select coalesce(json_object_agg(key, value), '{}') from system_config) as config,
     (select coalesce(json_agg(row order by row.slug), '[]')
-      from (select slug, name, manufacturer, model, is_system, config from microphone_profiles) as row) as profiles,
+      from (select slug, name, description, manufacturer, model, is_system, config from microphone_profiles) as row) as profiles,
     (select coalesce(json_agg(row order by row.id), '[]') from devices as row) as devices,
     (select coalesce(json_agg(row order by row.name), '[]') from system_services as row) as services`;
 

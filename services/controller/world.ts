@@ -130,6 +130,7 @@ export interface DeviceRow extends StatusColumns {
 export interface ProfileRow {
   slug: string;
   name: string;
+  description: string;
   manufacturer: string;
   model: string;
   isSystem: boolean;

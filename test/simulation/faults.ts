@@ -249,10 +249,16 @@ const recorders: Fault[] = [
   },
 ];
 
+/** Back-off is remembered by one controller only: the next one counts starts anew. */
+function startAfresh(run: Run): void {
+  run.starts.clear();
+  run.station.startController();
+}
+
 const controller: Fault[] = [
   { name: 'controller killed', happen: (run) => run.station.killController() },
-  { name: 'controller started', happen: (run) => run.station.startController() },
-  { name: 'controller restarted', happen: (run) => run.station.startController() },
+  { name: 'controller started', happen: startAfresh },
+  { name: 'controller restarted', happen: startAfresh },
   {
     name: 'clock jumps',
     happen: (run) => run.station.clock.jumpWall(run.random.pick([-3_600_000, 3_600_000, 3.2e10, -3.2e10])),

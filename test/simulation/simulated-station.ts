@@ -130,6 +130,7 @@ function makeController(
         network: 'silvasonic-net',
       },
       catalogue: [],
+      seedHashes: new Map(),
       virtualMicrophones: { kind: 'fixed', count: 0 },
       graceMs: 3000,
       stallTimeoutMs: 30_000,

@@ -1,8 +1,8 @@
-/** A few hundred worlds. `SIMULATION_SEED=n` replays one; `npm run simulate` runs any number. */
+/** A few hundred worlds; `SIMULATION_SEED=n` replays one, `SIMULATION_WORLDS=n` runs any number. */
 import { expect, test } from 'vitest';
 import { simulate } from './simulation.ts';
 
-const WORLDS = 200;
+const WORLDS = Number(process.env.SIMULATION_WORLDS ?? 200);
 
 test('in any world nobody healthy is stopped, nothing forbidden runs on, and afterwards all is as wished', async () => {
   const replay = process.env.SIMULATION_SEED;

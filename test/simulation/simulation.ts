@@ -27,7 +27,7 @@ export class InvariantBroken extends Error {
   }
 }
 
-/** A person's edit, a plug or a bad recorder explains a stop for this long after it. */
+/** A person's edit, a plug or a bad recorder explains a stop for this long after it, not counting what hinders. */
 const CAUSE_LASTS_MS = 130_000;
 /** Longer than the longest stop, an unanswered call, and a tick. */
 const FORBIDDEN_AT_MOST_MS = 100_000;
@@ -42,7 +42,9 @@ export interface Run {
   history: string[];
   visits: Map<string, number>;
   /** When something last happened to a device that explains a stop or a start, by device id; `*`: to all. */
-  causes: Map<string, number>;
+  causes: Map<string, { atMs: number; calmMs: number }>;
+  /** Time that has passed without anything in the controller's way. */
+  calmMs: number;
   starts: Map<string, number[]>;
   /** Since when a container runs that must not, by container id. */
   forbiddenSince: Map<string, number>;
@@ -63,6 +65,7 @@ export async function simulate(seed: number, steps = 60): Promise<SimulationResu
     history: [],
     visits: new Map(),
     causes: new Map(),
+    calmMs: 0,
     starts: new Map(),
     forbiddenSince: new Map(),
     unhinderedSince: 0,
@@ -92,7 +95,9 @@ function setUp({ station, random }: Run): void {
 /** Moves time on in small pieces, so that nothing forbidden slips through between two looks. */
 async function pass(run: Run, forMs: number): Promise<void> {
   for (let passed = 0; passed < forMs; passed += 1000) {
-    await run.station.clock.advance(Math.min(1000, forMs - passed));
+    const pieceMs = Math.min(1000, forMs - passed);
+    await run.station.clock.advance(pieceMs);
+    if (!isHindered(run)) run.calmMs += pieceMs;
     run.station.sticks.forEach((stick) => {
       if (stick.missed) stick.missed = false;
     });
@@ -112,7 +117,17 @@ function visit(run: Run, fault: string): void {
 }
 
 /** Something happened that explains a stop or many starts of this device; `*`: of all. */
-export const cause = (run: Run, deviceId: string): void => void run.causes.set(deviceId, run.station.clock.nowMs());
+export function cause(run: Run, deviceId: string): void {
+  run.causes.set(deviceId, { atMs: run.station.clock.nowMs(), calmMs: run.calmMs });
+}
+
+const LONG_AGO = { atMs: -1e9, calmMs: -1e9 };
+
+/** The latest cause that concerns a device. */
+function lastCause(run: Run, deviceId: string): { atMs: number; calmMs: number } {
+  const [own, all] = [run.causes.get(deviceId) ?? LONG_AGO, run.causes.get('*') ?? LONG_AGO];
+  return own.atMs > all.atMs ? own : all;
+}
 
 /** A recorder whose microphone is gone, or is another incarnation, ends by itself. */
 function endDeadRecorders({ station }: Run): void {
@@ -158,8 +173,8 @@ function watchEngine(run: Run): void {
       (atMs) => clock.nowMs() - atMs < 60_000,
     );
     run.starts.set(container.deviceId, recent);
-    const excused = Math.max(run.causes.get(container.deviceId) ?? -1e9, run.causes.get('*') ?? -1e9);
-    if (recent.length > STARTS_IN_A_MINUTE && clock.nowMs() - excused > 60_000)
+    const excusedAtMs = lastCause(run, container.deviceId).atMs;
+    if (recent.length > STARTS_IN_A_MINUTE && clock.nowMs() - excusedAtMs > 60_000)
       fail(run, `${recent.length} starts of ${container.deviceId} in a minute`);
   };
   engine.onStop = (container) => {
@@ -168,8 +183,8 @@ function watchEngine(run: Run): void {
     stopping.add(container.id);
     const healthy =
       container.behaviour === 'good' || container.behaviour === 'silent' || container.behaviour === 'noSpace';
-    const since = Math.max(run.causes.get(container.deviceId) ?? -1e9, run.causes.get('*') ?? -1e9);
-    if (healthy && container.frozenAtMs === null && clock.nowMs() - since > CAUSE_LASTS_MS) {
+    const calmMs = run.calmMs - lastCause(run, container.deviceId).calmMs;
+    if (healthy && container.frozenAtMs === null && calmMs > CAUSE_LASTS_MS) {
       fail(run, `a healthy recorder was stopped without a reason (${container.deviceId})`);
     }
   };
@@ -194,17 +209,13 @@ function checkInvariants(run: Run): void {
 
 /** Something stands between the database and the containers, so that delays are excused. */
 function isHindered({ station }: Run): boolean {
-  const { engine, database } = station;
+  const { engine, database, disk } = station;
   const { away, removeFails, removeUnanswered, listDelayMs } = engine.faults;
-  return (
-    station.controller() === null ||
-    away ||
-    removeFails > 0 ||
-    removeUnanswered > 0 ||
-    listDelayMs > 0 ||
-    database.faults.away ||
-    database.faults.readDelayMs > 100
-  );
+  const { faults, state } = database;
+  const engineBad = away || removeFails > 0 || removeUnanswered > 0 || listDelayMs > 0;
+  // A wiped database that cannot be written cannot be restored either.
+  const databaseBad = faults.away || faults.readDelayMs > 100 || faults.readOnly || state.stationId !== disk.marker;
+  return station.controller() === null || engineBad || databaseBad;
 }
 
 /** The first one counts. It is thrown by `pass`: thrown inside a port it would be taken for the engine's failure. */

@@ -36,6 +36,7 @@ function station(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
           network: 'silvasonic-net',
         },
         catalogue: [PROCESSOR],
+        seedHashes: new Map(),
         virtualMicrophones: { kind: 'fixed', count: 0 },
         graceMs: 3000,
         stallTimeoutMs: 30_000,

@@ -134,6 +134,7 @@ describe('what a plan does', () => {
             {
               slug: 'umik-1',
               name: '',
+              description: '',
               manufacturer: '',
               model: '',
               isSystem: false,

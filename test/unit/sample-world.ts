@@ -68,6 +68,7 @@ export function profileRow(
   return {
     slug,
     name: slug,
+    description: '',
     manufacturer: '',
     model: '',
     isSystem: true,
@@ -145,6 +146,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     holders: new Map(),
     recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:aaaa' },
     catalogue: [],
+    seedHashes: new Map(),
     images: {},
     workspaceProblem: null,
     ...given,

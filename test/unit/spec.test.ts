@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type SpecInput, wishes } from '../../services/controller/spec.ts';
 import type { Wish } from '../../services/controller/world.ts';
 import { LABEL, recorderConfigSchema, workspaceName } from '../../services/shared/contract.ts';
+import { seedHash } from '../../services/shared/profile.ts';
 import { deviceRow, microphone, profileConfig, specInput } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
@@ -57,8 +58,8 @@ describe('a recorder', () => {
   test('has golden hashes', () => {
     const { intent, template } = running();
     expect({ intent, template }).toEqual({
-      intent: 'cb4021b5a48186779c367eceb43a0962',
-      template: '007493d6cc88426ac21e86a5a9c17461',
+      intent: 'a7e2d7f2e0eb6fd68ee444ddf5e2fcf2',
+      template: '412e301f66d591121249701c16e75faa',
     });
   });
 });
@@ -107,6 +108,45 @@ describe('what replaces a running recorder, and what waits', () => {
     const deaf = microphone();
     const sound = deaf.sound === null ? null : { ...deaf.sound, capabilities: { offers: [] } };
     expect(running({ present: new Map([[ID, { ...deaf, sound }]]) }).intent).toBe(base.intent);
+  });
+});
+
+describe('a release that changes a profile', () => {
+  const profile = (rate: number, isSystem = true) => ({
+    slug: 'umik-1',
+    name: 'UMIK-1',
+    description: '',
+    manufacturer: '',
+    model: '',
+    isSystem,
+    config: { ok: true as const, value: profileConfig({ audio: { rate, channels: 'native', format: 'native' } }) },
+  });
+  const offers = [{ format: 'S16_LE', channels: 1, rates: { kind: 'list' as const, values: [48_000, 96_000] } }];
+  const sound = microphone().sound;
+  const present = new Map([
+    [ID, microphone({ sound: sound === null ? null : { ...sound, capabilities: { offers } } })],
+  ]);
+  const shippedWith = (rate: number, isSystem = true) =>
+    running({
+      present,
+      desired: { ...specInput().desired, profiles: [profile(rate, isSystem)] },
+      seedHashes: new Map([['umik-1', seedHash(profile(rate).config.value)]]),
+    });
+
+  test('waits for the next restart, as an image does', () => {
+    const [before, after] = [shippedWith(48_000), shippedWith(96_000)];
+    expect(after.intent).toBe(before.intent);
+    expect(after.template).not.toBe(before.template);
+  });
+
+  test("a person's edit of it, or of a profile of one's own, does not wait", () => {
+    const edited = running({
+      present,
+      desired: { ...specInput().desired, profiles: [profile(96_000)] },
+      seedHashes: new Map([['umik-1', seedHash(profile(48_000).config.value)]]),
+    });
+    expect(edited.intent).not.toBe(shippedWith(48_000).intent);
+    expect(shippedWith(96_000, false).intent).not.toBe(shippedWith(48_000, false).intent);
   });
 });
 

@@ -344,6 +344,7 @@ const state: DesiredState = {
     {
       slug: 'ultramic',
       name: 'UltraMic',
+      description: '',
       manufacturer: 'Dodotronic',
       model: '384K',
       isSystem: true,
@@ -359,7 +360,15 @@ const state: DesiredState = {
         },
       },
     },
-    { slug: 'bad', name: '', manufacturer: '', model: '', isSystem: false, config: { ok: false, message: 'No rate.' } },
+    {
+      slug: 'bad',
+      name: '',
+      description: '',
+      manufacturer: '',
+      model: '',
+      isSystem: false,
+      config: { ok: false, message: 'No rate.' },
+    },
   ],
   devices: [device],
   services: [
