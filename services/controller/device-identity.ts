@@ -22,7 +22,7 @@ export interface IdentityInput {
   /** Plugged in whatever USB says. */
   virtual: readonly Microphone[];
   rows: readonly DeviceRow[];
-  memory: { stays: ReadonlyMap<string, Stay>; scanned: boolean };
+  memory: { stays: ReadonlyMap<string, Stay>; firstScanMs: number | null };
   nowMs: number;
   /** How long an unchanged incarnation may be missing before it counts as gone. */
   graceMs: number;
@@ -35,7 +35,8 @@ export interface Sighting {
   stays: Map<string, Stay>;
   /** Seen, but not yet given a row. In order of port path, so that the order of a scan decides nothing. */
   fresh: Microphone[];
-  scanned: boolean;
+  /** When the first scan succeeded, monotonic ms; null: none has yet. */
+  firstScanMs: number | null;
   events: StationEvent[];
 }
 
@@ -62,7 +63,7 @@ export function sight(input: IdentityInput): Sighting {
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
     .sort((a, b) => compare(a.portPath, b.portPath));
-  return { stays, fresh, scanned: memory.scanned || scan.ok, events };
+  return { stays, fresh, firstScanMs: memory.firstScanMs ?? (scan.ok ? nowMs : null), events };
 }
 
 function twoOnOnePort(microphone: Microphone): StationEvent {

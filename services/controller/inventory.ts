@@ -21,11 +21,11 @@ export interface InventoryMemory {
   stays: ReadonlyMap<string, Stay>;
   /** Times at which a device arrived with a sound card, the last five minutes, by device id. */
   arrivals: ReadonlyMap<string, readonly number[]>;
-  /** False until one scan succeeded: then nobody knows yet who is there. */
-  scanned: boolean;
+  /** When the first scan succeeded, monotonic ms; null: nobody knows yet who is there. */
+  firstScanMs: number | null;
 }
 
-export const emptyInventoryMemory: InventoryMemory = { stays: new Map(), arrivals: new Map(), scanned: false };
+export const emptyInventoryMemory: InventoryMemory = { stays: new Map(), arrivals: new Map(), firstScanMs: null };
 
 export interface InventoryInput extends IdentityInput, EnrollmentRules {
   memory: InventoryMemory;
@@ -41,8 +41,8 @@ export interface Inventory {
   present: ReadonlyMap<string, Microphone>;
   /** Those of them that the last look missed. */
   missing: ReadonlySet<string>;
-  /** False: no scan ever succeeded, so absence means nothing. */
-  known: boolean;
+  /** Neither there nor known to be gone: no scan has succeeded for as long as the grace. Nothing of theirs is touched. */
+  unknown: ReadonlySet<string>;
   /** Devices whose plug flaps: nothing is started before `untilMs`. */
   flapping: ReadonlyMap<string, { count: number; untilMs: number }>;
   events: StationEvent[];
@@ -60,16 +60,18 @@ const FLAP_FIRST_HOLD_MS = 10_000;
 export function inventory(input: InventoryInput): Inventory {
   const sighting = sight(input);
   const assigned = assign(input, sighting);
-  const settled = settleRows(input, assigned);
+  const settled = settleRows(input, sighting, assigned);
   const arrivals = countArrivals(input, sighting, assigned.stays);
   const flapping = findFlapping(arrivals);
+  const present = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
+  const unknown = findUnknown(input, sighting, present);
   const deadlines = [
     ...[...assigned.stays.values()].flatMap(({ missingSinceMs }) =>
       missingSinceMs === null ? [] : [missingSinceMs + input.graceMs],
     ),
     ...[...flapping.values()].map((flap) => flap.untilMs),
+    ...(unknown.size === 0 || sighting.firstScanMs === null ? [] : [sighting.firstScanMs + input.graceMs]),
   ].filter((atMs) => atMs > input.nowMs);
-  const present = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
   return {
     rows: settled.rows,
     changes: settled.changes,
@@ -77,22 +79,48 @@ export function inventory(input: InventoryInput): Inventory {
     missing: new Set(
       [...assigned.stays.values()].flatMap((stay) => (stay.missingSinceMs === null ? [] : [stay.deviceId])),
     ),
-    known: sighting.scanned,
+    unknown,
     flapping: new Map([...flapping].filter(([, flap]) => flap.untilMs > input.nowMs)),
     events: [...sighting.events, ...assigned.events],
-    memory: { stays: assigned.stays, arrivals, scanned: sighting.scanned },
+    memory: { stays: assigned.stays, arrivals, firstScanMs: sighting.firstScanMs },
     deadlineMs: deadlines.length > 0 ? Math.min(...deadlines) : null,
   };
 }
 
+/**
+ * A row without a microphone. To a controller that has only just begun to look, one that was there before is not gone yet:
+ * the grace holds for its first looks as for all others.
+ */
+function isKnownGone(row: DeviceRow, { scan, nowMs, graceMs }: InventoryInput, { firstScanMs }: Sighting): boolean {
+  if (row.vendorId === VIRTUAL_VENDOR_ID) return true;
+  if (!scan.ok || firstScanMs === null) return false;
+  return row.status === 'offline' || nowMs - firstScanMs >= graceMs;
+}
+
+function findUnknown(
+  input: InventoryInput,
+  sighting: Sighting,
+  present: ReadonlyMap<string, Microphone>,
+): ReadonlySet<string> {
+  // Once looked at, a device that a failed scan cannot find again is still remembered: it is there or it is gone.
+  const settled = sighting.firstScanMs !== null && input.nowMs - sighting.firstScanMs >= input.graceMs;
+  if (settled) return new Set();
+  const rows = input.rows.filter((row) => !present.has(row.id) && !isKnownGone(row, input, sighting));
+  return new Set(rows.map(({ id }) => id));
+}
+
 // --------------------------------------------------------------------------------------------- what the rows say
 
-function settleRows(input: InventoryInput, assigned: Assignment): { rows: DeviceRow[]; changes: DeviceChange[] } {
+function settleRows(
+  input: InventoryInput,
+  sighting: Sighting,
+  assigned: Assignment,
+): { rows: DeviceRow[]; changes: DeviceChange[] } {
   const rows: DeviceRow[] = [];
   const changes: DeviceChange[] = [];
   const presentById = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
   for (const row of input.rows) {
-    const facts = changedFacts(row, presentById.get(row.id), input, assigned);
+    const facts = changedFacts(row, presentById.get(row.id), input, sighting, assigned);
     if (presentById.get(row.id) === undefined && isForgettable({ ...row, ...facts }, input)) {
       changes.push({ kind: 'forget', id: row.id });
       continue;
@@ -176,13 +204,13 @@ function changedFacts(
   row: DeviceRow,
   microphone: Microphone | undefined,
   input: InventoryInput,
+  sighting: Sighting,
   assigned: Assignment,
 ): Partial<DeviceFacts> {
   const facts: Partial<DeviceFacts> = {};
   if (!row.serialShared && row.serial !== null && assigned.sharedKeys.has(serialKey(row))) facts.serialShared = true;
   if (microphone === undefined) {
-    const looked = input.scan.ok || row.vendorId === VIRTUAL_VENDOR_ID;
-    const gone = row.status === 'online' && looked;
+    const gone = row.status === 'online' && isKnownGone(row, input, sighting);
     return gone ? { ...facts, status: 'offline', lastSeenAt: input.wallMs } : facts;
   }
   const capabilities = microphone.sound?.capabilities ?? { offers: [] };

@@ -7,13 +7,14 @@
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import type { Executor } from './actions.ts';
+import type { Operator } from './container-spec.ts';
 import { emptyInventoryMemory, type Inventory, type InventoryMemory, inventory } from './inventory.ts';
 import type { Log } from './log.ts';
 import type { Dirty, Observed, Observer } from './observe.ts';
 import { plan } from './plan.ts';
 import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
 import type { Outcome, Plan } from './plan-outcome.ts';
-import { type Operator, wishes } from './spec.ts';
+import { wishes } from './spec.ts';
 import {
   emptyVirtualMemory,
   type VirtualMemory,
@@ -116,7 +117,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       rows: stock.rows,
       present: stock.present,
       missing: stock.missing,
-      presenceKnown: stock.known,
+      unknown: stock.unknown,
       flapping: stock.flapping,
       holders: findHolders(stock, ports.microphones),
       recorderImage: chooseImage(observed.image, planMemory.images),

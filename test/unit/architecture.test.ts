@@ -71,6 +71,7 @@ const PURE = [
   'device-identity',
   'enrollment',
   'spec',
+  'container-spec',
   'plan',
   'plan-outcome',
   'plan-memory',

@@ -185,8 +185,20 @@ describe('presence', () => {
 
   test('before the first scan nobody is known to be away', () => {
     const result = shelf({ rows: [deviceRow('2752-0007-000-0000')] }).scan(0, failed<Microphone[]>());
-    expect(result.known).toBe(false);
+    expect([...result.unknown]).toEqual(['2752-0007-000-0000']);
     expect(result.changes).toEqual([]);
+  });
+
+  test('a controller that has only just begun to look gives the grace to whoever was there before', () => {
+    const rows = [deviceRow('was-there', { serial: 'x' }), deviceRow('was-away', { serial: 'y', status: 'offline' })];
+    const world = shelf({ rows });
+    const first = world.scan(0, []);
+    expect([...first.unknown]).toEqual(['was-there']);
+    expect(first.changes).toEqual([]);
+    expect(first.deadlineMs).toBe(3000);
+    const last = world.scan(3000, []);
+    expect([...last.unknown]).toEqual([]);
+    expect(last.changes).toMatchObject([{ kind: 'update', id: 'was-there', facts: { status: 'offline' } }]);
   });
 
   test('five arrivals in five minutes are a flapping plug, held back longer each time; staying ends it', () => {

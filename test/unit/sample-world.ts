@@ -141,7 +141,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     rows: [row],
     present: new Map([[row.id, microphone()]]),
     missing: new Set(),
-    presenceKnown: true,
+    unknown: new Set(),
     flapping: new Map(),
     holders: new Map(),
     recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:aaaa' },

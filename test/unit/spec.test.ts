@@ -158,7 +158,7 @@ describe('nothing runs without a reason', () => {
     ['pending', { rows: [{ ...row, enrollmentStatus: 'pending' as const }] }, 'off', 'pending', 'DecisionNeeded'],
     ['switched off', { rows: [{ ...row, enabled: false }] }, 'off', 'disabled', 'SwitchedOff'],
     ['no profile', { rows: [{ ...row, profileSlug: null }] }, 'off', 'pending', 'NoProfile'],
-    ['USB unread', { presenceKnown: false, present: new Map() }, 'hold', 'waiting', 'UsbUnknown'],
+    ['USB unread', { unknown: new Set([ID]), present: new Map() }, 'hold', 'waiting', 'UsbUnknown'],
     ['flapping', { flapping: new Map([[ID, { count: 5, untilMs: 9 }]]) }, 'hold', 'backoff', 'FlappingPlug'],
     [
       'no disk',
