@@ -245,6 +245,8 @@ const recorders: Fault[] = [
       const id = `sha256:${run.random.between(1, 1e9)}`;
       if (run.random.chance(0.3)) run.station.engine.badImages.add(id);
       run.station.engine.images.set(RECORDER_IMAGE, id);
+      // Noticed within a minute, it begins the back-off anew; it explains no stop.
+      run.moreStartsUntilMs = run.station.clock.nowMs() + 180_000;
     },
   },
 ];

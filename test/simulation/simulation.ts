@@ -46,6 +46,7 @@ export interface Run {
   /** Time that has passed without anything in the controller's way. */
   calmMs: number;
   starts: Map<string, number[]>;
+  moreStartsUntilMs: number;
   /** Since when a container runs that must not, by container id. */
   forbiddenSince: Map<string, number>;
   /** Since when nothing hinders the controller. */
@@ -67,6 +68,7 @@ export async function simulate(seed: number, steps = 60): Promise<SimulationResu
     causes: new Map(),
     calmMs: 0,
     starts: new Map(),
+    moreStartsUntilMs: 0,
     forbiddenSince: new Map(),
     unhinderedSince: 0,
     failure: null,
@@ -174,7 +176,8 @@ function watchEngine(run: Run): void {
     );
     run.starts.set(container.deviceId, recent);
     const excusedAtMs = lastCause(run, container.deviceId).atMs;
-    if (recent.length > STARTS_IN_A_MINUTE && clock.nowMs() - excusedAtMs > 60_000)
+    const most = clock.nowMs() < run.moreStartsUntilMs ? 2 * STARTS_IN_A_MINUTE : STARTS_IN_A_MINUTE;
+    if (recent.length > most && clock.nowMs() - excusedAtMs > 60_000)
       fail(run, `${recent.length} starts of ${container.deviceId} in a minute`);
   };
   engine.onStop = (container) => {

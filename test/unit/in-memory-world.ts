@@ -95,7 +95,7 @@ export function emptyDatabase(): DesiredState {
   return {
     stationId: null,
     config: { name: 'Station', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: false },
-    profiles: [UMIK_PROFILE, GENERIC_PROFILE],
+    profiles: structuredClone([UMIK_PROFILE, GENERIC_PROFILE]),
     devices: [],
     services: [],
     problems: [],
