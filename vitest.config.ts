@@ -7,6 +7,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
+          sequence: { groupOrder: 1 },
           testTimeout: 20_000,
         },
       },
@@ -14,6 +15,7 @@ export default defineConfig({
         test: {
           name: 'simulation',
           include: ['test/simulation/**/*.test.ts'],
+          sequence: { groupOrder: 1 },
           testTimeout: 600_000,
         },
       },
@@ -21,6 +23,8 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          // After the rest: real time needs the machine to itself, and projects of one group must agree on their workers.
+          sequence: { groupOrder: 2 },
           globalSetup: ['test/integration/global-setup.ts'],
           testTimeout: 90_000,
           hookTimeout: 180_000,

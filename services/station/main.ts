@@ -17,13 +17,14 @@ import { startWatchdog } from '../controller/watchdog.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findRunningEngine, startEngine } from './engine.ts';
 import { checkContainersRun, ensureImages, type PodmanCommand } from './images.ts';
-import { runProgram } from './run-program.ts';
+import { endPrograms, runProgram } from './run-program.ts';
 import { showStation } from './show-station.ts';
 
 /** What has been started, in order; it is stopped in reverse. */
 type Stop = { what: string; stop: () => Promise<unknown> };
 
 const WATCHDOG_TICKS = 10;
+const SAME_SIGNAL_MS = 2000;
 const LOG_MAX_BYTES = 10 * 1024 * 1024;
 
 interface Folders {
@@ -146,20 +147,27 @@ async function startController(config: ControllerConfig, log: Log, stops: Stop[]
   return controller;
 }
 
-/** The first signal stops everything in order; a second one does not wait for what hangs. */
+/**
+ * The first signal stops everything in order; a later one does not wait for what hangs. A signal to the whole process
+ * group arrives twice, once from the bootstrap that passes it on: repeats within two seconds are the same one.
+ */
 function endOnSignals(stops: Stop[]): { begun: () => boolean } {
-  let begun = false;
+  let begunAtMs: number | null = null;
   const end = (): void => {
-    if (begun) process.exit(1);
-    begun = true;
+    const nowMs = performance.now();
+    if (begunAtMs !== null && nowMs - begunAtMs < SAME_SIGNAL_MS) return;
+    if (begunAtMs !== null) process.exit(1);
+    begunAtMs = nowMs;
     console.log('\nStopping: recorders finish their files …');
     void stopAll(stops).then(() => process.exit(0));
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
-  return { begun: () => begun };
+  return { begun: () => begunAtMs !== null };
 }
 
 async function stopAll(stops: Stop[]): Promise<void> {
+  // A build that is under way would leave its container and mount behind.
+  await endPrograms();
   for (const { what, stop } of stops.splice(0).reverse()) {
     await stop().catch((cause: unknown) => console.error(`${what} could not be stopped: ${describe(cause)}`));
   }
