@@ -2,7 +2,7 @@
  * What `plan` remembers from cycle to cycle: failures and their back-off, which container is watched, which image
  * proved itself. Pure: each function returns the next memory.
  */
-import { RECORDER_EXIT } from '../shared/contract.ts';
+import { LABEL, RECORDER_EXIT } from '../shared/contract.ts';
 import type { Watch } from './progress.ts';
 import type {
   Explanation,
@@ -217,6 +217,8 @@ export function countEnd(
   if (memory.countedContainerId === ended.id) return memory;
   const counted = { ...memory, countedContainerId: ended.id };
   if (wish.kind === 'off') return counted;
+  // Of another plug, profile or setting: what is wished now has not failed yet, and need not wait.
+  if (wish.kind === 'run' && ended.labels[LABEL.intent] !== wish.intent) return counted;
   const end = explainEnd(ended);
   if (end.imagesFault && wish.target.kind === 'device') countWrong(ended.imageId, wish, context, input);
   return fail(counted, wish.subject, end, end.blocked, input.nowMs, context.events);

@@ -88,6 +88,16 @@ describe('what a plan does', () => {
     expect(cycle(2400, { containers: reading([], 2350) }).actions.map(({ kind }) => kind)).toEqual(['run']);
   });
 
+  test('what ended on a plug that was pulled since is cleared away and no failure of the new one', () => {
+    const ended = containerOf(wish(), { state: 'ended', exitCode: 10 });
+    const replugged = wish({ present: new Map([[ID, microphone({ incarnation: 'another stay' })]]) });
+    const { cycle, finish } = station({ wishes: [replugged] });
+    const first = cycle(2000, { containers: reading([ended], 2000) });
+    expect(first.events).toEqual([]);
+    finish(first.actions[0], done, 2100);
+    expect(cycle(2200, { containers: reading([], 2150) }).actions).toMatchObject([{ kind: 'run', reason: 'Wanted' }]);
+  });
+
   test('another template: kept, an update waits', () => {
     const old = containerOf(wish());
     const released = wish({ recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:bbbb' } });
