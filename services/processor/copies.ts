@@ -24,7 +24,7 @@ import { makeFile } from './work-folder.ts';
 
 /** Frames per second of the copy that people listen to. */
 export const COPY_RATE = 48_000;
-/** Pixels. A height of 2^n + 1 lets SoX use its quickest transform. */
+/** Pixels; the width at most, since SoX draws whole blocks of samples. A height of 2^n + 1 lets SoX use its quickest transform. */
 export const PICTURE = { width: 1000, height: 257 } as const;
 
 /** One recording as it is worked on. */
