@@ -24,7 +24,11 @@ export interface SurveyedDay extends DayOnDisk {
   day: string;
   /** Recordings that lack something. */
   todo: number;
+  /** Its folders in which nothing of ours is. */
+  emptyFolders: readonly Place[];
 }
+
+type Place = typeof RAW | typeof PROCESSED;
 
 export interface Survey {
   /** Looks again: at new days and the newest two of each device; `thorough`: at all. Throws when the root cannot be read. */
@@ -46,9 +50,11 @@ export interface SurveyOptions {
 }
 
 interface KnownDay extends SurveyedDay {
-  /** State of the two folders when they were last listed. */
-  changes: string;
+  changes: FolderChanges;
 }
+
+/** State of a day's folders when they were last listed, nanoseconds; null: there is none. */
+type FolderChanges = Map<Place, bigint | null>;
 
 interface KnownDevice {
   rules: DeviceRules;
@@ -66,9 +72,17 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
     return (work.copies || work.archive) && !isLeft(segmentTitle(stored.segment));
   };
 
-  async function lookAtDay(folder: Folder, name: string, device: KnownDevice, day: string, changes: string) {
+  async function lookAtDay(folder: Folder, name: string, device: KnownDevice, day: string, changes: FolderChanges) {
     const segments = await listSegments(folder, name, day);
-    device.days.set(day, { ...summary(segments), workspace: name, day, changes, todo: 0 });
+    const onDisk = summary(segments);
+    const isEmpty = new Map<Place, boolean>([
+      [RAW, onDisk.recordingBytes === 0],
+      [PROCESSED, onDisk.copyBytes === 0],
+    ]);
+    const emptyFolders = [...changes]
+      .filter(([place, at]) => at !== null && isEmpty.get(place))
+      .map(([place]) => place);
+    device.days.set(day, { ...onDisk, workspace: name, day, changes, emptyFolders, todo: 0 });
     recount(device, day, segments);
   }
 
@@ -90,7 +104,8 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
       for (const [day, changes] of await changesOf(folder, due)) {
         // Two changes within one tick of the kernel's clock look like one: the newest days are listed now and then anyway.
         const isForced = rulesChanged || (thorough && isRecent(day));
-        if (isForced || device.days.get(day)?.changes !== changes) await lookAtDay(folder, name, device, day, changes);
+        if (isForced || !isUnchanged(device.days.get(day)?.changes, changes))
+          await lookAtDay(folder, name, device, day, changes);
       }
       devices.set(name, device);
       return true;
@@ -142,26 +157,27 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
 /** Removes the folders of days on which nothing is left, up to the day before yesterday: recorders may be about to use others. */
 export async function removeEmptyDays(root: Folder, days: readonly SurveyedDay[], nowMs: number): Promise<void> {
   const yesterday = new Date(nowMs - 24 * 3_600_000).toISOString().slice(0, 10);
-  for (const { workspace, day, recordingBytes, copyBytes } of days) {
+  for (const { workspace, day, emptyFolders } of days) {
     if (day >= yesterday) continue;
-    for (const [place, bytes] of [
-      [RAW, recordingBytes],
-      [PROCESSED, copyBytes],
-    ] as const) {
-      if (bytes === 0) await withFolder(root, [workspace, ...place], (folder) => removeEmptyFolder(folder, day));
+    for (const place of emptyFolders) {
+      await withFolder(root, [workspace, ...place], (folder) => removeEmptyFolder(folder, day));
     }
   }
 }
 
-/** When the folders of these days last changed, newest day first. */
-async function changesOf(workspace: Folder, days: readonly string[]): Promise<Map<string, string>> {
-  const changes = new Map(days.map((day) => [day, '']));
+/** When the folders of these days last changed, in the order of the days. */
+async function changesOf(workspace: Folder, days: readonly string[]): Promise<Map<string, FolderChanges>> {
+  const changes = new Map<string, FolderChanges>(days.map((day) => [day, new Map()]));
   for (const place of [RAW, PROCESSED]) {
     await withFolder(workspace, place, async (folder) => {
-      for (const day of days) changes.set(day, `${changes.get(day)} ${place[1]} ${await folderChange(folder, day)}`);
+      for (const [day, known] of changes) known.set(place, await folderChange(folder, day));
     });
   }
   return changes;
+}
+
+function isUnchanged(known: FolderChanges | undefined, seen: FolderChanges): boolean {
+  return known !== undefined && [RAW, PROCESSED].every((place) => known.get(place) === seen.get(place));
 }
 
 function summary(segments: readonly StoredSegment[]): DayOnDisk {
