@@ -136,12 +136,7 @@ async function look(root: Folder, parts: Parts): Promise<void> {
 async function keepReserve(root: Folder, parts: Parts): Promise<boolean> {
   const { options, survey, state } = parts;
   const { config } = options;
-  const disk = await options.diskSpace(options.recordingsPath);
-  const reserveBytes = reserveOf(config, disk.totalBytes);
-  const bytesNeeded = bytesToFree(config, disk);
-  state.disk = { ...disk, reserveBytes, ...forecast(config, disk, survey.days(), options.now()) };
-  if (disk.freeBytes < reserveBytes) state.isPressed = true;
-  if (disk.freeBytes >= comfortOf(reserveBytes)) state.isPressed = false;
+  const bytesNeeded = bytesToFree(config, await measure(parts));
   if (bytesNeeded === 0) {
     state.isFull = false;
     return false;
@@ -157,11 +152,21 @@ async function keepReserve(root: Folder, parts: Parts): Promise<boolean> {
   state.removed.copies += removed.copies;
   state.removed.recordings += removed.recordings;
   state.isFull = removed.copies + removed.recordings === 0;
-  if (!state.isFull) {
-    const what = `the copies of ${removed.copies} recordings and ${removed.recordings} recordings`;
-    options.log('info', `Removed ${what} to keep ${reserveBytes} bytes free.`, { freedBytes: removed.freedBytes });
-  }
-  return !state.isFull;
+  if (state.isFull) return false;
+  await measure(parts);
+  const what = `the copies of ${removed.copies} recordings and ${removed.recordings} recordings`;
+  options.log('info', `Removed ${what} to keep the reserve free.`, { freedBytes: removed.freedBytes });
+  return true;
+}
+
+async function measure({ options, survey, state }: Parts): Promise<DiskSpace> {
+  const { config } = options;
+  const disk = await options.diskSpace(options.recordingsPath);
+  const reserveBytes = reserveOf(config, disk.totalBytes);
+  state.disk = { ...disk, reserveBytes, ...forecast(config, disk, survey.days(), options.now()) };
+  if (disk.freeBytes < reserveBytes) state.isPressed = true;
+  if (disk.freeBytes >= comfortOf(reserveBytes)) state.isPressed = false;
+  return disk;
 }
 
 /** The newest recording to which something may be done now; null: none. */

@@ -99,6 +99,8 @@ export interface Forecast {
  * make room for them).
  */
 export function forecast(rule: RetentionRule, disk: DiskSpace, days: readonly DayOnDisk[], nowMs: number): Forecast {
+  const dayOf = (atMs: number): number => Math.floor(atMs / DAY_MS);
+  const recordedDays = new Set(days.flatMap(({ firstMs }) => (firstMs === null ? [] : [dayOf(firstMs)])));
   let bytes = 0;
   let beganMs = nowMs;
   let copyBytes = 0;
@@ -107,7 +109,9 @@ export function forecast(rule: RetentionRule, disk: DiskSpace, days: readonly Da
     // What seems to come from the future was recorded by a clock that was wrong.
     if (day.firstMs === null || day.firstMs < nowMs - GROWTH_WINDOW_MS || day.firstMs > nowMs) continue;
     bytes += day.recordingBytes;
-    beganMs = Math.min(beganMs, day.firstMs);
+    // Who recorded the day before as well didn't begin with this day's first recording: the silence before it counts.
+    const isContinued = recordedDays.has(dayOf(day.firstMs) - 1);
+    beganMs = Math.min(beganMs, isContinued ? dayOf(day.firstMs) * DAY_MS : day.firstMs);
   }
   const spanMs = nowMs - beganMs;
   if (spanMs < SHORTEST_GROWTH_MS) return { growthBytesPerDay: null, fullInDays: null };

@@ -95,7 +95,7 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
     const there = await withFolder(root, [name], async (folder) => {
       const rules = await readDeviceRules(folder, defaults);
       const before = devices.get(name);
-      const rulesChanged = JSON.stringify(before?.rules) !== JSON.stringify(rules);
+      const rulesChanged = before !== undefined && haveChanged(before.rules, rules);
       const device: KnownDevice = { rules, days: before?.days ?? new Map() };
       const days = (await listDays(folder)).sort().reverse();
       for (const day of [...device.days.keys()]) if (!days.includes(day)) device.days.delete(day);
@@ -174,6 +174,15 @@ async function changesOf(workspace: Folder, days: readonly string[]): Promise<Ma
     });
   }
   return changes;
+}
+
+/**
+ * Whether finished recordings may lack something now. Copies that had to go are no such change, or every removal would be
+ * followed by a look at a whole season.
+ */
+function haveChanged(before: DeviceRules, now: DeviceRules): boolean {
+  const until = (rules: DeviceRules): number => rules.removedUntilMs ?? Number.NEGATIVE_INFINITY;
+  return until(now) < until(before) || JSON.stringify(before.processing) !== JSON.stringify(now.processing);
 }
 
 function isUnchanged(known: FolderChanges | undefined, seen: FolderChanges): boolean {

@@ -82,15 +82,15 @@ describe('on a disk', () => {
       `not a workspace/data/raw/2026-06-16/${OAK}_20260616_000000_run1_000001.wav`,
     ];
     for (const file of unknown) fill(file);
-    totalBytes = 300 * BLOCK;
-    const processor = start('overwrite', 30 * BLOCK);
+    totalBytes = 120 * BLOCK;
+    const processor = start('overwrite', 20 * BLOCK);
     for (let day = 1; day <= 365; day += 1) {
       nowMs = NOW + day * DAY_MS;
       for (const workspace of [OAK, POND]) {
-        for (let part = 1; part <= 2; part += 1) record(workspace, nowMs - part * 4 * 3_600_000, day * 10 + part);
+        record(workspace, nowMs - 4 * 3_600_000, day);
       }
       await processor.step();
-      expect(freeBytes()).toBeGreaterThanOrEqual(30 * BLOCK);
+      expect(freeBytes()).toBeGreaterThanOrEqual(20 * BLOCK);
       expect(processor.status().state).not.toBe('full');
     }
     expect(filesOf(place)).toEqual(expect.arrayContaining(unknown));
@@ -106,24 +106,24 @@ describe('on a disk', () => {
     // Without a gap, up to the last day.
     expect(kept.at(-1)).toBe(new Date(nowMs - 4 * 3_600_000).toISOString().slice(0, 10));
     expect(kept.length).toBe(1 + (Date.parse(`${kept.at(-1)}`) - Date.parse(`${kept[0]}`)) / DAY_MS);
-    expect(recordings()).toBeGreaterThan(100);
+    expect(recordings()).toBeGreaterThan(60);
     // The pictures of the last day are there.
-    expect(filesOf(place).filter((file) => file.endsWith('.png')).length).toBeGreaterThanOrEqual(4);
+    expect(filesOf(place).filter((file) => file.endsWith('.png')).length).toBeGreaterThanOrEqual(2);
     expect(readdirSync(join(place.recordingsPath, POND, 'data/raw')).sort()).toEqual(kept);
   });
 
   it('keeping for a year: no recording ever goes, and the day on which it is full was told before', async () => {
-    totalBytes = 600 * BLOCK;
-    const processor = start('keep', 30 * BLOCK);
+    totalBytes = 200 * BLOCK;
+    const processor = start('keep', 20 * BLOCK);
     const told = new Map<number, number>();
     let fullOn: number | null = null;
     let recorded = 0;
     for (let day = 1; day <= 365; day += 1) {
       nowMs = NOW + day * DAY_MS;
       // Below the reserve of the recorder nothing is recorded.
-      if (freeBytes() > 15 * BLOCK) {
-        for (let part = 1; part <= 2; part += 1) record(OAK, nowMs - part * 11 * 3_600_000, day * 10 + part);
-        recorded += 2;
+      if (freeBytes() > 10 * BLOCK) {
+        record(OAK, nowMs - 4 * 3_600_000, day);
+        recorded += 1;
       }
       await processor.step();
       const { state, disk, reason, message } = processor.status();
@@ -137,9 +137,10 @@ describe('on a disk', () => {
     }
     if (fullOn === null) throw new Error('it never was full');
     for (const [day, inDays] of told) {
-      if (day > 7) expect(Math.abs(day + inDays - fullOn)).toBeLessThanOrEqual(3);
+      // One recording a day is as coarse as it gets: of a week, one may be counted too many.
+      if (day > 7) expect(Math.abs(day + inDays - fullOn)).toBeLessThanOrEqual(3 + inDays / 6);
     }
-    expect(told.size).toBeGreaterThan(100);
+    expect(told.size).toBeGreaterThan(90);
     expect(filesOf(place).filter((file) => file.includes('/processed/2'))).toEqual([]);
   });
 

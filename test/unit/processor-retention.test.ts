@@ -110,6 +110,13 @@ describe('the forecast', () => {
     expect(forecast({ ...rule, retention: 'overwrite' }, disk, [day(1, 1000)], NOW).fullInDays).toBeNull();
   });
 
+  it('counts the silence before the first recording of a day that is not the first', () => {
+    const evenings = [8, 7, 6, 5, 4, 3, 2, 1].map((age) => day(age - 0.4, 1000));
+    // Seven evenings, the first of them on a day that began seven and a half days ago.
+    const { growthBytesPerDay } = forecast(rule, disk, evenings, NOW);
+    expect(growthBytesPerDay).toBeCloseTo(7000 / 7.5, 5);
+  });
+
   it('leaves out what a wrong clock dated into the future', () => {
     expect(forecast(rule, disk, [day(-300, 9_999_999), day(1, 1000)], NOW).growthBytesPerDay).toBe(1000);
   });

@@ -145,7 +145,10 @@ describe('what is to be done', () => {
   const file = { bytes: 1, diskBytes: 1 };
   const copies = { flac: file, png: file, json: file };
   const stored = (changes: Partial<StoredSegment>): StoredSegment => ({
-    ...{ segment: SEGMENT, wav: file, archive: null, copies },
+    segment: SEGMENT,
+    wav: file,
+    archive: null,
+    copies,
     ...changes,
   });
   const rules = (archive: 'wav' | 'flac', removedUntilMs: number | null = null) => ({
@@ -200,9 +203,7 @@ describe('failures', () => {
 
 describe('what is told', () => {
   const disk = { freeBytes: 9e9, totalBytes: 64e9, reserveBytes: 4e9, growthBytesPerDay: 1e9, fullInDays: 40.7 };
-  const fine: Situation = {
-    ...{ retention: 'keep', disk, isPressed: false, isFull: false, trouble: null, backlog: 0 },
-  };
+  const fine: Situation = { retention: 'keep', disk, isPressed: false, isFull: false, trouble: null, backlog: 0 };
 
   it.each([
     ['idle', 'Fine', fine, 'Every recording has its copies. Full in 40 days at 1.0 GB a day.'],
