@@ -228,3 +228,125 @@ export function parseSegmentName(name: string): SegmentName | null {
   const segment = { workspace: `${part.workspace}`, startedAt, run: `${part.run}`, sequence: Number(part.sequence) };
   return formatSegmentName(segment) === name ? segment : null;
 }
+
+/** The day (UTC) under which a segment and what is made of it lie, `YYYY-MM-DD`. */
+export function segmentDay(segment: SegmentName): string {
+  return segment.startedAt.toISOString().slice(0, 10);
+}
+
+/**
+ * What the processor makes of a segment. In `data/processed/<day>/`, under the segment's name with another ending:
+ * `flac` the copy at 48 kHz, `png` the spectrogram, `json` the overview. In `data/raw/<day>/`: `flac`, the archive form.
+ */
+export const DERIVED_ENDINGS = ['flac', 'png', 'json'] as const;
+export type DerivedEnding = (typeof DERIVED_ENDINGS)[number];
+
+export function formatDerivedName(segment: SegmentName, ending: DerivedEnding): string {
+  return `${formatSegmentName(segment).slice(0, -'wav'.length)}${ending}`;
+}
+
+/** Parses such a name; null for any that `formatDerivedName` would not have made. */
+export function parseDerivedName(name: string): { segment: SegmentName; ending: DerivedEnding } | null {
+  const ending = DERIVED_ENDINGS.find((one) => name.endsWith(`.${one}`));
+  if (ending === undefined) return null;
+  const segment = parseSegmentName(`${name.slice(0, -ending.length)}wav`);
+  return segment === null ? null : { segment, ending };
+}
+
+/** File in the root of a device's workspace, written by the controller: what the processor makes of its segments. */
+export const PROCESSING_FILE = 'processing.json';
+/** Such a file beyond this is not one of ours. Bytes. */
+export const PROCESSING_FILE_MAX_BYTES = 4096;
+
+export const processingSchema = z.strictObject({
+  /** Of the copy, not of the recording. */
+  gainDb: z.number().min(-60).max(60).default(0),
+  /** 0: none. Of the copy, not of the recording. */
+  highPassHz: z.number().min(0).max(200_000).default(0),
+  /** `flac`: a recording is kept as FLAC once its copies are made; no sample changes. */
+  archive: z.enum(['wav', 'flac']).default('wav'),
+});
+export type Processing = z.infer<typeof processingSchema>;
+
+/** Environment of the processor. The two folders may be moved for a processor outside any container. */
+export const PROCESSOR_ENV = {
+  configJson: 'SILVASONIC_PROCESSOR_CONFIG_JSON',
+  recordings: 'SILVASONIC_PROCESSOR_RECORDINGS',
+  run: 'SILVASONIC_PROCESSOR_RUN',
+} as const;
+/** Where it finds them inside its container: the folder that holds every device's workspace, and its own run folder. */
+export const PROCESSOR_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
+export const PROCESSOR_EXIT = { askedToStop: 0, folderUnwritable: 14, badConfig: 64 } as const;
+
+const GIBIBYTE = 1024 ** 3;
+
+export const processorConfigSchema = z.strictObject({
+  /** Free space that is kept: so many bytes, or this share of the disk, whichever is more. */
+  reserveBytes: z
+    .int()
+    .min(0)
+    .default(2 * GIBIBYTE),
+  reservePercent: z.number().min(0).max(90).default(5),
+  /** What goes when copies alone give not enough room: nothing, or the oldest recordings. */
+  retention: z.enum(['keep', 'overwrite']).default('keep'),
+  /** For devices without a `processing.json`. */
+  processing: processingSchema.default({ gainDb: 0, highPassHz: 0, archive: 'wav' }),
+});
+export type ProcessorConfig = z.infer<typeof processorConfigSchema>;
+
+/** The overview of one segment: enough to draw it without its sound. */
+export const overviewSchema = z.strictObject({
+  schema: z.literal(1),
+  /** Of the recording: frames per second, and what its samples really use (a 32-bit file may hold 24). */
+  rate: z.number().min(1),
+  channels: z.number().min(1),
+  frames: z.number().min(1),
+  usedBits: z.number().min(0).max(32),
+  /** Of all channels together, full scale is 32767; equally long stretches of time from begin to end. */
+  minimum: z.array(z.int().min(-32768).max(32767)).max(1000),
+  maximum: z.array(z.int().min(-32768).max(32767)).max(1000),
+});
+export type Overview = z.infer<typeof overviewSchema>;
+
+/** How many broken recordings a status names at most. */
+export const MOST_BROKEN_NAMED = 20;
+
+/** What the processor writes to its status file (`STATUS_FILE` in its run folder), at most once a second, atomically. */
+export const processorStatusSchema = z.object({
+  schema: z.literal(1),
+  /** Random name of this process's run. */
+  run: z.string().regex(/^[0-9a-z]{1,16}$/),
+  /**
+   * `idle`: all is done. `paused`: too little room for copies; recording goes on. `full`: the reserve is used up and
+   * nothing may be removed. `retrying`: something outside it fails.
+   */
+  state: z.enum(['starting', 'idle', 'working', 'paused', 'full', 'retrying', 'stopping']),
+  /** CamelCase, and a sentence for a person. */
+  reason: z.string().max(64),
+  message: z.string().max(500),
+  /** Grows with each look at the disk and each finished piece of work, also while there is nothing to do. */
+  steps: z.number().min(0),
+  /** Recordings completed by this run, and recordings that still lack something. */
+  done: z.number().min(0),
+  backlog: z.number().min(0),
+  /** Recordings that nothing can be made of, and the folders that cannot be read; they stay as they are. */
+  broken: z.array(z.object({ name: z.string().max(300), message: z.string().max(300) })).max(MOST_BROKEN_NAMED),
+  brokenCount: z.number().min(0),
+  /** Removed by this run to keep the reserve: recordings whose copies went, and recordings that went. */
+  removed: z.object({ copies: z.number().min(0), recordings: z.number().min(0) }),
+  /** null before the first look. */
+  disk: z
+    .object({
+      freeBytes: z.number(),
+      totalBytes: z.number(),
+      reserveBytes: z.number(),
+      /** What the recordings of the last week took per day. null: less than an hour is known. */
+      growthBytesPerDay: z.number().nullable(),
+      /** Until recordings alone have filled it up to the reserve. null: unknown, or `overwrite` keeps it from filling. */
+      fullInDays: z.number().nullable(),
+    })
+    .nullable(),
+  /** Unix milliseconds. */
+  at: z.number(),
+});
+export type ProcessorStatus = z.infer<typeof processorStatusSchema>;

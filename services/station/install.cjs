@@ -83,6 +83,8 @@ function needs({
         dnf: 'alsa-utils',
         pacman: 'alsa-utils',
       },
+      { why: 'sound processing outside a container', commands: ['sox'], apt: 'sox', dnf: 'sox', pacman: 'sox' },
+      { why: 'checking FLAC files', commands: ['flac'], apt: 'flac', dnf: 'flac', pacman: 'flac' },
       // Not Debian's redis-server: that one would start a daemon at every boot. redis-tools holds the same program.
       { why: 'Redis', commands: REDIS_PROGRAMS, apt: 'redis-tools', dnf: 'valkey', pacman: 'valkey' },
     );
