@@ -2,7 +2,7 @@
  * The environment of a processor, parsed once. The only file of this service that reads `process.env`.
  */
 import { isAbsolute } from 'node:path';
-import { PROCESSOR_ENV, PROCESSOR_PATH, type ProcessorConfig, processorConfigSchema } from '../shared/contract.ts';
+import { PROCESSOR_ENV, type ProcessorConfig, processorConfigSchema, SERVICE_PATH } from '../shared/contract.ts';
 
 export interface ProcessorSettings {
   config: ProcessorConfig;
@@ -29,8 +29,8 @@ export function readProcessorSettings(environment: Environment = process.env): P
     if (!isAbsolute(path)) problems.push(problem(name, path, 'an absolute path'));
     return path;
   };
-  const recordingsPath = readPath(PROCESSOR_ENV.recordings, PROCESSOR_PATH.recordings);
-  const runPath = readPath(PROCESSOR_ENV.run, PROCESSOR_PATH.run);
+  const recordingsPath = readPath(PROCESSOR_ENV.recordings, SERVICE_PATH.recordings);
+  const runPath = readPath(PROCESSOR_ENV.run, SERVICE_PATH.run);
   const config = readConfig(environment[PROCESSOR_ENV.configJson] ?? '{}', problems);
   if (config === null || problems.length > 0) {
     return { ok: false, message: `The processor cannot start with this configuration: ${problems.join('; ')}.` };

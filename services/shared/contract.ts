@@ -158,17 +158,6 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
-/** File in a device's workspace that says what is to be done with its finished segments; absent: the defaults. */
-export const PROCESSING_FILE = 'processing.json';
-
-export const processingSchema = z.strictObject({
-  gainDb: z.number().min(-60).max(60).default(0),
-  highPassHz: z.number().min(0).max(200_000).default(0),
-  /** The form in which raw segments are kept. */
-  archive: z.enum(['wav', 'flac']).default('wav'),
-});
-export type Processing = z.infer<typeof processingSchema>;
-
 /** Where a service of the catalogue finds the recordings and its run folder inside its container. */
 export const SERVICE_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
 /** In the run path of the host: the folder of the services' run folders, apart from those of the recorders. */
@@ -274,8 +263,6 @@ export const PROCESSOR_ENV = {
   recordings: 'SILVASONIC_PROCESSOR_RECORDINGS',
   run: 'SILVASONIC_PROCESSOR_RUN',
 } as const;
-/** Where it finds them inside its container: the folder that holds every device's workspace, and its own run folder. */
-export const PROCESSOR_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
 export const PROCESSOR_EXIT = { askedToStop: 0, folderUnwritable: 14, badConfig: 64 } as const;
 
 const GIBIBYTE = 1024 ** 3;
