@@ -3,7 +3,8 @@
  */
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type RecorderStatus, STATUS_FILE } from '../shared/contract.ts';
+import type { RecorderStatus } from '../shared/contract.ts';
+import { STATUS_FILE } from '../shared/recording.ts';
 
 export interface StatusFile {
   /** Writes soon; of several in a row only the last. */
