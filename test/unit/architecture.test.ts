@@ -79,7 +79,12 @@ const PURE = [
   'progress',
   'virtual-microphones',
 ].map((name) => `services/controller/${name}.ts`);
-PURE.push('services/shared/negotiate.ts', 'services/shared/profile.ts', 'services/shared/contract.ts');
+PURE.push(
+  'services/shared/negotiate.ts',
+  'services/shared/profile.ts',
+  'services/shared/contract.ts',
+  'services/shared/recording.ts',
+);
 
 describe('pure files', () => {
   test.each(PURE)('%s: no async, clock, environment, randomness or adapter', (file) => {

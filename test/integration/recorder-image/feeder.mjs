@@ -47,10 +47,11 @@ function requestOf(args) {
   };
 }
 
-/** As large as asked for, or as USB grants; `MICROPHONE_BUFFER_MS` makes it smaller. */
+/** As large as asked for, or as USB grants, or as `MICROPHONE_BUFFER_MS` says. */
 function bufferFrames({ rate, frameBytes, askedUs }) {
-  const ms = Math.min(Number(process.env.MICROPHONE_BUFFER_MS ?? Infinity), askedUs / 1000);
-  return Math.min(Math.floor((ms / 1000) * rate), Math.floor(USB_BUFFER_BYTES / frameBytes));
+  const given = process.env.MICROPHONE_BUFFER_MS;
+  if (given !== undefined) return Math.floor((Number(given) / 1000) * rate);
+  return Math.min(Math.floor((askedUs / 1_000_000) * rate), Math.floor(USB_BUFFER_BYTES / frameBytes));
 }
 
 function periodFrames({ rate, frameBytes }) {
@@ -69,6 +70,8 @@ function feed(fifo, pid, controlPaths, request) {
   /** Frames captured since then, and of these, how many were taken out of the ring (or lost). */
   let captured = 0;
   let taken = 0;
+  /** The ring was full: what is in it is lost too. */
+  let overrun = false;
   let control = readControl(controlPaths, 'tone');
   let controlReadAt = startedAt;
 
@@ -79,19 +82,24 @@ function feed(fifo, pid, controlPaths, request) {
 
   function drain() {
     while (captured - taken >= period) {
-      if (!send(taken)) return overrun();
-      taken += period;
+      if (overrun ? !goOn() : !send(taken)) {
+        overrun ||= captured - period - taken > ring;
+        return;
+      }
+      if (!overrun) taken += period;
+      overrun = false;
     }
   }
 
   /** As ALSA does: once somebody reads again, the ring is emptied, and it goes on with what is heard by then. */
-  function overrun() {
+  function goOn() {
     const lost = captured - period - taken;
-    if (lost <= ring || !send(captured - period)) return;
+    if (!send(captured - period)) return false;
     taken = captured;
     const beyond = (((lost - ring) / rate) * 1000).toFixed(3);
     const avail = `  delay       : 0\n  avail       : ${ring}\n  avail_max   : ${ring}\n`;
     writeSync(2, `overrun!!! (at least ${beyond} ms long)\nStatus:\n  state       : XRUN\n${avail}`);
+    return true;
   }
 
   const tick = () => {
