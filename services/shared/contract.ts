@@ -2,8 +2,17 @@
  * What the services say to each other, in one place: names, labels, environment, paths, exit codes, and the two JSON
  * documents (status file, heartbeat). A change here is a change for every service, and for containers that still run.
  */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import {
+  formatSegmentName,
+  GAP_CAUSES,
+  MAX_TOLD_GAPS,
+  parseSegmentName,
+  SAMPLE_FORMATS,
+  type SegmentName,
+} from './recording.ts';
+
+export * from './recording.ts';
 
 /** Labels on every Tier 2 container. `owner` and `station` together say "ours"; anything else is foreign. */
 export const LABEL = {
@@ -19,37 +28,10 @@ export const LABEL = {
 
 export const OWNER = 'controller';
 
-/** Environment of a recorder container ("profile injection"). */
-export const RECORDER_ENV = {
-  device: 'SILVASONIC_RECORDER_DEVICE',
-  profileSlug: 'SILVASONIC_RECORDER_PROFILE_SLUG',
-  configJson: 'SILVASONIC_RECORDER_CONFIG_JSON',
-  instanceId: 'SILVASONIC_INSTANCE_ID',
-} as const;
-
-/** Where a recorder finds its two folders inside its container. */
-export const RECORDER_PATH = { workspace: '/app/workspace', run: '/run/silvasonic' } as const;
-
-/** `SILVASONIC_RECORDER_DEVICE` of a virtual microphone: the synthetic source instead of `arecord`. */
-export const VIRTUAL_DEVICE = 'virtual';
-
-/** File in a device's run folder that holds the `RecorderStatus`. */
-export const STATUS_FILE = 'status.json';
 /** A status file beyond this is not one of ours. Bytes. */
 export const STATUS_FILE_MAX_BYTES = 64 * 1024;
 /** File in the root of the recorder workspace that proves that the right disk is mounted. Holds the station id. */
 export const WORKSPACE_MARKER_FILE = '.silvasonic-station';
-
-/** How a recorder ends. Any other code is a crash. */
-export const RECORDER_EXIT = {
-  askedToStop: 0,
-  microphoneGone: 10,
-  microphoneBusy: 11,
-  noPermission: 12,
-  formatRefused: 13,
-  folderUnwritable: 14,
-  badConfig: 64,
-} as const;
 
 /** Redis names. */
 export const CHANNEL = {
@@ -61,13 +43,6 @@ export const CHANNEL = {
 export const statusKey = (instance: string): string => `silvasonic:status:${instance}`;
 export const HEARTBEAT_INTERVAL_MS = 10_000;
 export const HEARTBEAT_TTL_S = 30;
-
-/** ALSA sample formats that a recorder can write as WAV, best first where a device offers several. */
-export const SAMPLE_FORMATS = ['S16_LE', 'S24_3LE', 'S24_LE', 'S32_LE'] as const;
-export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
-
-/** Bytes that one sample of a format takes in ALSA's memory, and at most in our files (S24_LE is packed into three there). */
-export const BYTES_PER_SAMPLE: Record<SampleFormat, number> = { S16_LE: 2, S24_3LE: 3, S24_LE: 4, S32_LE: 4 };
 
 /**
  * The negotiated configuration of one recorder: what `negotiate` decided, complete, with nothing left to choose.
@@ -137,6 +112,34 @@ export const recorderStatusSchema = z.object({
   lastSegment: z.object({ name: z.string().max(200), startedAt: z.number(), frames: z.number() }).nullable(),
   /** Unix milliseconds by the recorder's clock. Never used to judge progress: clocks jump. */
   at: z.number(),
+  // What follows is optional: the status files of earlier recorders, which still run, lack it.
+  /** Seconds of sound that the device itself holds while this process does not read; null: not known. */
+  bufferSeconds: z.number().min(0).nullable().optional(),
+  /** How often the capture program was started anew inside this run. */
+  restarts: z.number().min(0).optional(),
+  /** The latest gaps, oldest first: when (Unix milliseconds), how many frames are in no file, and for what reason. */
+  gaps: z
+    .array(z.object({ at: z.number(), frames: z.number().min(0), cause: z.enum(GAP_CAUSES) }))
+    .max(MAX_TOLD_GAPS)
+    .optional(),
+  clock: z
+    .object({
+      /** Whether the kernel knows its clock to be set by a time server or receiver; null: not known. */
+      synchronised: z.boolean().nullable(),
+      /** The latest steps of the clock: when by the new time (Unix milliseconds), by how many seconds. */
+      steps: z.array(z.object({ at: z.number(), seconds: z.number() })).max(MAX_TOLD_GAPS),
+    })
+    .optional(),
+  disk: z
+    .object({
+      /** Null: it could not be read. */
+      freeBytes: z.number().min(0).nullable(),
+      /** Sound in memory that waits to be written. */
+      queuedBytes: z.number().min(0),
+    })
+    .optional(),
+  /** Who hears the live sound now. */
+  listeners: z.number().min(0).optional(),
 });
 export type RecorderStatus = z.infer<typeof recorderStatusSchema>;
 
@@ -162,61 +165,6 @@ export type Heartbeat = z.infer<typeof heartbeatSchema>;
 export const SERVICE_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
 /** In the run path of the host: the folder of the services' run folders, apart from those of the recorders. */
 export const SERVICE_RUN_FOLDER = 'services';
-
-const WORKSPACE_PATTERN = /^[a-z0-9-]{1,40}-[0-9a-f]{8}$/;
-
-/** True for a folder name as `workspaceName` makes it: nothing in it can lead out of its parent folder. */
-export function isWorkspaceName(name: string): boolean {
-  return WORKSPACE_PATTERN.test(name);
-}
-
-/**
- * Folder name of a device: readable words first, then 8 hex digits of SHA-256(id), so that it is unique and never
- * changes while the id does not. The words come from the product's name; anything but a-z, 0-9 becomes a dash.
- */
-export function workspaceName(deviceId: string, product: string): string {
-  const words = product
-    .normalize('NFKD')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 40)
-    .replace(/^-+|-+$/g, '');
-  return `${words === '' ? 'microphone' : words}-${workspaceDigest(deviceId)}`;
-}
-
-/** The eight hex digits that tie a workspace's name to its device id. */
-export function workspaceDigest(deviceId: string): string {
-  return createHash('sha256').update(deviceId).digest('hex').slice(0, 8);
-}
-
-/** A segment's file name, `<workspace>_YYYYMMDD_HHMMSS_<run>_<seq>.wav` in UTC: the form that the field's tools read. */
-export interface SegmentName {
-  workspace: string;
-  /** UTC, whole seconds. */
-  startedAt: Date;
-  run: string;
-  sequence: number;
-}
-
-export function formatSegmentName(segment: SegmentName): string {
-  const iso = segment.startedAt.toISOString();
-  const day = iso.slice(0, 10).replaceAll('-', '');
-  const time = iso.slice(11, 19).replaceAll(':', '');
-  return `${segment.workspace}_${day}_${time}_${segment.run}_${String(segment.sequence).padStart(6, '0')}.wav`;
-}
-
-const SEGMENT_PATTERN =
-  /^(?<workspace>[a-z0-9-]{1,40}-[0-9a-f]{8})_(?<y>\d{4})(?<m>\d{2})(?<d>\d{2})_(?<H>\d{2})(?<M>\d{2})(?<S>\d{2})_(?<run>[0-9a-z]{1,16})_(?<sequence>\d{6,12})\.wav$/;
-
-/** Parses a segment's file name; null for any name that `formatSegmentName` would not have made. */
-export function parseSegmentName(name: string): SegmentName | null {
-  const part = SEGMENT_PATTERN.exec(name)?.groups;
-  if (part === undefined) return null;
-  const startedAt = new Date(`${part.y}-${part.m}-${part.d}T${part.H}:${part.M}:${part.S}Z`);
-  if (Number.isNaN(startedAt.getTime())) return null;
-  const segment = { workspace: `${part.workspace}`, startedAt, run: `${part.run}`, sequence: Number(part.sequence) };
-  return formatSegmentName(segment) === name ? segment : null;
-}
 
 /** The day (UTC) under which a segment and what is made of it lie, `YYYY-MM-DD`. */
 export function segmentDay(segment: SegmentName): string {

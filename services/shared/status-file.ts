@@ -4,7 +4,7 @@
  */
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { STATUS_FILE } from './contract.ts';
+import { STATUS_FILE } from './recording.ts';
 
 export interface StatusFile<Status> {
   /** Writes soon; of several in a row only the last. */

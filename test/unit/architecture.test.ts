@@ -86,6 +86,7 @@ PURE.push(
   'services/shared/contract.ts',
   'services/shared/parse.ts',
   'services/shared/catalogue.ts',
+  'services/shared/recording.ts',
 );
 
 describe('pure files', () => {
