@@ -236,7 +236,9 @@ async function buildController(folder: string, services: boolean): Promise<strin
   mkdirSync(packageFolder);
   // Services of the catalogue only where a test asks for them: they would stand among its recorders.
   for (const name of ['migrations', 'profiles']) cpSync(resolve(name), join(packageFolder, name), { recursive: true });
-  if (!services) for (const name of readdirSync(join(packageFolder, 'profiles/services'))) rmSync(join(packageFolder, 'profiles/services', name));
+  if (!services)
+    for (const name of readdirSync(join(packageFolder, 'profiles/services')))
+      rmSync(join(packageFolder, 'profiles/services', name));
   symlinkSync(resolve('node_modules'), join(packageFolder, 'node_modules'));
   await build({
     entryPoints: ['services/controller/main.ts'],
