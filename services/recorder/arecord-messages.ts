@@ -2,7 +2,7 @@
  * What `arecord` says on standard error, understood. Texts are those of alsa-utils (aplay/aplay.c, the same from 1.1 to
  * 1.2.14) under LC_ALL=C with `-v`; system errors are those of glibc's strerror.
  */
-import { RECORDER_EXIT, type SampleFormat } from '../shared/contract.ts';
+import { RECORDER_EXIT, type SampleFormat } from '../shared/recording.ts';
 import type { CaptureEnd } from './source.ts';
 
 /** What was asked of it. */
@@ -15,8 +15,12 @@ export interface CaptureRequest {
 }
 
 export type ArecordEvent =
-  /** It lost sound for at least so long. */
+  /** The device's buffer, as granted. */
+  | { kind: 'buffer'; frames: number }
+  /** The device's buffer was full, and what came in so many milliseconds since then is lost … */
   | { kind: 'overrun'; lostMs: number }
+  /** … and so is what lay in the buffer: ALSA begins anew with an empty one. */
+  | { kind: 'discarded'; frames: number }
   /** It captures something else than was asked for: what it delivers must not be kept. */
   | { kind: 'refused'; end: CaptureEnd };
 
@@ -30,6 +34,9 @@ export interface ArecordMessages {
 const RATE_WARNING = /rate is not accurate \(requested = (\d+)Hz, got = (\d+)Hz\)/;
 const OVERRUN = /overrun!!!(?: \(at least (-?[\d.]+) ms long\))?/;
 const SETUP_FIELD = /^\s+(format|channels|rate)\s+: (\S+)/;
+const BUFFER_SIZE = /^\s+buffer_size\s+: (\d+)/;
+/** In the status that `-v` prints after an overrun. */
+const AVAILABLE = /^\s+avail\s+: (\d+)/;
 const SETUP_BEGIN = 'Its setup is:';
 const REFUSALS =
   /Sample format non available|Channels count non available|Access type not available|Broken configuration for this PCM|Unable to install hw params/;
@@ -41,16 +48,27 @@ export function createArecordMessages(request: CaptureRequest): ArecordMessages 
   const errors: string[] = [];
   // Only the first block is the PCM that was asked for; what follows are the layers below it.
   let setupBlocks = 0;
+  let overrun = false;
   return {
     line(text) {
       const warning = RATE_WARNING.exec(text);
       if (warning !== null) return { kind: 'refused', end: refused(request, `it offers ${warning[2]} Hz instead`) };
-      const overrun = OVERRUN.exec(text);
-      if (overrun !== null) return { kind: 'overrun', lostMs: Math.max(0, Number(overrun[1] ?? 0)) };
+      const lost = OVERRUN.exec(text);
+      if (lost !== null) {
+        overrun = true;
+        return { kind: 'overrun', lostMs: Math.max(0, Number(lost[1] ?? 0)) };
+      }
+      const available = overrun ? AVAILABLE.exec(text) : null;
+      if (available !== null) {
+        overrun = false;
+        return { kind: 'discarded', frames: Number(available[1]) };
+      }
       if (text.startsWith(SETUP_BEGIN)) setupBlocks += 1;
       if (setupBlocks === 1) {
         const difference = setupDifference(text, request);
         if (difference !== null) return { kind: 'refused', end: refused(request, difference) };
+        const buffer = BUFFER_SIZE.exec(text);
+        if (buffer !== null) return { kind: 'buffer', frames: Number(buffer[1]) };
       }
       if (text.startsWith('arecord: ') && errors.length < MAX_ERRORS) errors.push(text.trim());
       return null;

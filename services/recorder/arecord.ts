@@ -4,8 +4,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { BYTES_PER_SAMPLE } from '../shared/contract.ts';
+import { BYTES_PER_SAMPLE, RECORDER_EXIT } from '../shared/recording.ts';
 import { type CaptureRequest, createArecordMessages } from './arecord-messages.ts';
+import { describeHolder } from './holder.ts';
 import { createFramer } from './samples.ts';
 import type { CaptureEnd, CaptureSink, CaptureSource } from './source.ts';
 
@@ -16,6 +17,13 @@ const KILL_AFTER_MS = 300;
 /** Between the end of the process and the end of its output, which a stray child of it could hold open. */
 const OUTPUT_GRACE_MS = 200;
 
+/** Asked of the device, which grants the largest that it has, up to this: so long nobody has to read. Microseconds. */
+const BUFFER_TIME_US = 20_000_000;
+/** `arecord` reads and passes on so much at a time. */
+const PERIODS_PER_SECOND = 20;
+/** The second line about an overrun follows at once, or never. */
+const OVERRUN_REST_MS = 200;
+
 /** `childEnvironment` must hold `LC_ALL=C`: the messages are read. */
 export function createArecordSource(request: CaptureRequest, childEnvironment: NodeJS.ProcessEnv): CaptureSource {
   let child: Child | null = null;
@@ -25,6 +33,7 @@ export function createArecordSource(request: CaptureRequest, childEnvironment: N
     start(sink) {
       const args = ['-v', '-D', request.device, '-t', 'raw', '-f', request.format];
       args.push('-r', String(request.rate), '-c', String(request.channels));
+      args.push(`--buffer-time=${BUFFER_TIME_US}`, `--period-size=${Math.ceil(request.rate / PERIODS_PER_SECOND)}`);
       // A group of its own: Ctrl-C in a terminal goes to us alone, and we end it in order.
       const started = spawn('arecord', args, {
         env: childEnvironment,
@@ -45,6 +54,7 @@ export function createArecordSource(request: CaptureRequest, childEnvironment: N
 function follow(child: Child, request: CaptureRequest, sink: CaptureSink, isStopped: () => boolean): Promise<void> {
   const messages = createArecordMessages(request);
   const frame = createFramer(request.format, BYTES_PER_SAMPLE[request.format] * request.channels);
+  const overrun = createOverrunSum(sink);
   let refusal: CaptureEnd | null = null;
   child.stdout.on('data', (chunk: Buffer) => {
     if (refusal !== null) return;
@@ -53,7 +63,9 @@ function follow(child: Child, request: CaptureRequest, sink: CaptureSink, isStop
   });
   createInterface({ input: child.stderr }).on('line', (line) => {
     const event = messages.line(line);
-    if (event?.kind === 'overrun') sink.lost(Math.round((event.lostMs / 1000) * request.rate));
+    if (event?.kind === 'buffer') sink.opened(event.frames);
+    if (event?.kind === 'overrun') overrun.begin(Math.round((event.lostMs / 1000) * request.rate));
+    if (event?.kind === 'discarded') overrun.complete(event.frames);
     if (event?.kind === 'refused' && refusal === null) {
       refusal = event.end;
       child.kill('SIGKILL');
@@ -64,7 +76,8 @@ function follow(child: Child, request: CaptureRequest, sink: CaptureSink, isStop
     const end = (told: () => CaptureEnd) => {
       if (over) return;
       over = true;
-      if (!isStopped()) sink.ended(refusal ?? told());
+      overrun.complete(0);
+      if (!isStopped()) sink.ended(withHolder(refusal ?? told(), request));
       resolve();
     };
     child.once('error', (error) => end(() => notStarted(error)));
@@ -76,6 +89,32 @@ function follow(child: Child, request: CaptureRequest, sink: CaptureSink, isStop
       }, OUTPUT_GRACE_MS).unref();
     });
   });
+}
+
+/** An overrun is told in two lines; its frames are told to the sink once. */
+function createOverrunSum(sink: CaptureSink): { begin(frames: number): void; complete(frames: number): void } {
+  let begun: number | null = null;
+  let timer: NodeJS.Timeout | undefined;
+  const complete = (frames: number): void => {
+    clearTimeout(timer);
+    if (begun === null) return;
+    sink.lost(begun + frames);
+    begun = null;
+  };
+  return {
+    begin(frames) {
+      complete(0);
+      begun = frames;
+      timer = setTimeout(() => complete(0), OVERRUN_REST_MS);
+    },
+    complete,
+  };
+}
+
+/** Who uses the microphone is said where this process may know. */
+function withHolder(end: CaptureEnd, request: CaptureRequest): CaptureEnd {
+  if (end.exitCode !== RECORDER_EXIT.microphoneBusy) return end;
+  return { ...end, message: `${end.message} ${describeHolder(request.device)}` };
 }
 
 function notStarted(error: Error): CaptureEnd {

@@ -2,14 +2,9 @@
  * The environment of a recorder, parsed once. The only file of this service that reads `process.env`.
  */
 import { isAbsolute } from 'node:path';
-import {
-  isWorkspaceName,
-  RECORDER_ENV,
-  RECORDER_PATH,
-  type RecorderConfig,
-  recorderConfigSchema,
-  VIRTUAL_DEVICE,
-} from '../shared/contract.ts';
+import type { RecorderConfig } from '../shared/contract.ts';
+import { RECORDER_ENV, RECORDER_PATH, VIRTUAL_DEVICE } from '../shared/recording.ts';
+import { readRecorderConfig } from './config-json.ts';
 
 /** Variables that move the two folders, for a recorder outside any container. */
 export const FOLDER_ENV = {
@@ -38,6 +33,8 @@ const DEVICE_PATTERN = /^hw:\d{1,3},\d{1,3}$/;
 /** As the database takes them. */
 const SLUG_PATTERN = /^[a-z0-9-]{1,60}$/;
 const LONGEST_QUOTE = 80;
+/** A sentence that names more would not be read. */
+const MOST_PROBLEMS = 20;
 
 /** Reads all variables; all that are wrong are told at once, in one sentence. */
 export function readRecorderSettings(environment: Environment = process.env): RecorderSettingsOutcome {
@@ -77,20 +74,12 @@ function readConfig(text: string | undefined, problems: string[]): RecorderConfi
     problems.push(problem(name, text, 'one JSON object'));
     return null;
   }
-  const parsed = recorderConfigSchema.safeParse(json);
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues) {
-      const field = issue.path.length === 0 ? name : `${name} field ${issue.path.join('.')}`;
-      problems.push(problem(field, quote(valueAt(json, issue.path)), decapitalise(issue.message)));
-    }
-    return null;
+  const outcome = readRecorderConfig(json);
+  if (outcome.ok) return outcome.value;
+  for (const { field, given, allowed } of outcome.problems.slice(0, MOST_PROBLEMS)) {
+    problems.push(problem(field === '' ? name : `${name} field ${field}`, quote(given), allowed));
   }
-  if (!isWorkspaceName(parsed.data.microphone.workspace)) {
-    const allowed = '1 to 40 of a-z, 0-9 and dash, then a dash and 8 hexadecimal digits';
-    problems.push(problem(`${name} field microphone.workspace`, parsed.data.microphone.workspace, allowed));
-    return null;
-  }
-  return parsed.data;
+  return null;
 }
 
 function problem(name: string, given: string | undefined, allowed: string): string {
@@ -104,17 +93,4 @@ function shorten(text: string): string {
 
 function quote(value: unknown): string | undefined {
   return typeof value === 'string' ? value : JSON.stringify(value);
-}
-
-function decapitalise(sentence: string): string {
-  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
-}
-
-function valueAt(json: unknown, path: PropertyKey[]): unknown {
-  let value = json;
-  for (const key of path) {
-    if (typeof value !== 'object' || value === null) return undefined;
-    value = Reflect.get(value, key);
-  }
-  return value;
 }

@@ -5,7 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from './log.ts';
-import { bufferPath, rawPath } from './segments.ts';
+
+/** Where a workspace's parts are. */
+export const bufferPath = (workspacePath: string): string => join(workspacePath, '.buffer');
+export const rawPath = (workspacePath: string): string => join(workspacePath, 'data', 'raw');
 
 /** Makes what is missing and writes to each once. Throws an error whose message names the folder. */
 export async function prepareFolders(workspacePath: string, runPath: string): Promise<void> {

@@ -1,12 +1,13 @@
 /**
  * A recorder: one process, one microphone. Started by the controller in a container, or by `npm run recorder`.
  */
-import { RECORDER_EXIT, VIRTUAL_DEVICE } from '../shared/contract.ts';
+import { RECORDER_EXIT, VIRTUAL_DEVICE } from '../shared/recording.ts';
 import { createArecordSource } from './arecord.ts';
 import { type RecorderSettings, readRecorderSettings } from './config.ts';
 import { prepareFolders } from './folders.ts';
 import { createLog, errorText, type Log } from './log.ts';
 import { fileFormat, startRecorder } from './recorder.ts';
+import { createRestartingSource } from './restarting-source.ts';
 import type { CaptureEnd, CaptureSource } from './source.ts';
 import { createVirtualSource } from './virtual.ts';
 
@@ -46,5 +47,5 @@ async function run(settings: RecorderSettings, log: Log): Promise<CaptureEnd> {
 function createSource({ config, device, childEnvironment }: RecorderSettings): CaptureSource {
   if (device === VIRTUAL_DEVICE) return createVirtualSource(fileFormat(config));
   const { rate, channels, format } = config;
-  return createArecordSource({ device, rate, channels, format }, childEnvironment);
+  return createRestartingSource(() => createArecordSource({ device, rate, channels, format }, childEnvironment));
 }

@@ -1,7 +1,7 @@
 /**
  * From the bytes that ALSA delivers to the bytes that a file holds: whole frames only, and 24-bit samples packed.
  */
-import type { SampleFormat } from '../shared/contract.ts';
+import type { SampleFormat } from '../shared/recording.ts';
 
 /**
  * Makes a function that takes what was read, however it was torn apart, and gives back whole frames in the file's form.

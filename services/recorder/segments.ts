@@ -1,15 +1,14 @@
 /**
- * Cuts an endless stream of frames into files of exactly the same number of frames, without a gap. A file grows in
- * `.buffer/` and appears in `data/raw/<day>/` complete, synced, in one step.
+ * Cuts an endless stream of frames into segments of exactly the same number of frames, without a gap. Taking frames
+ * never waits: they lie in memory until the disk has them. One hand writes, so a disk that hangs holds one call only.
  */
-import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { formatSegmentName } from '../shared/contract.ts';
-import { frameBytesOf, headerBytesOf, MAX_DATA_BYTES, needsPadding, type WavFormat, wavHeader } from './wav.ts';
 
-/** Where a workspace's parts are. */
-export const bufferPath = (workspacePath: string): string => join(workspacePath, '.buffer');
-export const rawPath = (workspacePath: string): string => join(workspacePath, 'data', 'raw');
+import type { RecorderConfig } from '../shared/contract.ts';
+import { formatSegmentName } from '../shared/recording.ts';
+import type { ClockStep } from './clock.ts';
+import type { Gap, SegmentFacts } from './metadata.ts';
+import { createSegmentFile, type SegmentFile } from './segment-file.ts';
+import { frameBytesOf, MAX_DATA_BYTES, type WavFormat } from './wav.ts';
 
 export interface FinishedSegment {
   name: string;
@@ -20,189 +19,246 @@ export interface FinishedSegment {
 
 export interface SegmentWriterOptions {
   workspacePath: string;
-  /** The device's folder name, which begins each file's name. */
-  workspace: string;
+  config: RecorderConfig;
   run: string;
   format: WavFormat;
-  segmentSeconds: number;
+  /** Unix milliseconds at which the frame of this number was captured; asked at the boundary. */
+  timeOf(frame: number): number;
+  /** Null: not known. Asked when a segment ends. */
+  clockSynchronised(): boolean | null;
   /** A file has appeared in `data/raw`. */
   finished(segment: FinishedSegment): void;
-  /** Something could not be written; so many frames are lost for it. Later frames are tried again in a new file. */
+  /** Something could not be written; so many frames are lost for it. Its segment ends there. */
   failed(error: unknown, lostFrames: number): void;
 }
 
 export interface SegmentWriter {
-  /** Whole frames, the last of which was captured at `atMs` (Unix milliseconds). Kept in memory until written. */
-  write(frames: Buffer, atMs: number): void;
-  /** Ends the file that grows, however short it is. */
+  /** Whole frames, the first of which has this number. Kept in memory until written. */
+  write(frames: Buffer, firstFrame: number): void;
+  /** Frames were lost in the segment that grows, or before the next. */
+  noteGap(gap: Gap): void;
+  noteClockStep(step: ClockStep): void;
+  /** Ends the segment that grows, however short it is. */
   cut(): void;
   /** Ends it and waits until all is on disk. */
   close(): Promise<void>;
   /** Bytes that wait to be written. */
-  pendingBytes(): number;
+  queuedBytes(): number;
+  /** The files in `.buffer/` that are still being written. */
+  openNames(): ReadonlySet<string>;
 }
 
-interface GrowingSegment {
-  handle: FileHandle;
-  path: string;
-  name: string;
-  startedAt: number;
-  dataBytes: number;
+interface Segment {
+  facts: SegmentFacts;
+  /** Bytes taken so far, whether written or waiting. */
+  takenBytes: number;
+  file: SegmentFile | null;
+  /** Nothing more is written to it. */
+  failed: boolean;
 }
 
-type Job = { kind: 'frames'; frames: Buffer; atMs: number } | { kind: 'cut' };
+type Job = { segment: Segment; frames: Buffer } | { segment: Segment; frames: null };
+
+/** Waiting frames go to the disk so often, or as soon as there are so many. */
+const FLUSH_INTERVAL_MS = 500;
+const FLUSH_BYTES = 1024 * 1024;
+/** Every other flush: a power cut then costs well under 2 s. */
+const SYNC_AFTER_MS = 900;
 
 export function createSegmentWriter(options: SegmentWriterOptions): SegmentWriter {
-  const { format } = options;
-  const frameBytes = frameBytesOf(format);
-  const segmentBytes = segmentFrames(format, options.segmentSeconds) * frameBytes;
-  const jobs: Job[] = [];
-  let pending = 0;
+  const segmentBytes = segmentFrames(options.format, options.config.segmentSeconds) * frameBytesOf(options.format);
+  const queue: Job[] = [];
+  const openNames = new Set<string>();
+  const disk = createDiskHand(options, openNames);
+  let queuedBytes = 0;
   let sequence = 0;
-  let growing: GrowingSegment | null = null;
+  let current: Segment | null = null;
+  let gaps: Gap[] = [];
+  let clockSteps: ClockStep[] = [];
   let working: Promise<void> | null = null;
-  // The sync of a finished file may take seconds on an SD card; the next file grows meanwhile.
-  let finishing: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => kick(), FLUSH_INTERVAL_MS);
 
-  /** Resolves once the file before is on disk, so that at most two are open. */
-  async function finishGrowing(): Promise<void> {
-    const segment = growing;
-    if (segment === null) return;
-    growing = null;
-    await finishing;
-    finishing = finishSegment(options, segment).catch((error: unknown) => options.failed(error, 0));
+  function begin(firstFrame: number): Segment {
+    sequence += 1;
+    const segment = newSegment(options, sequence, firstFrame, gaps, clockSteps);
+    openNames.add(segment.facts.name);
+    gaps = [];
+    clockSteps = [];
+    return segment;
   }
 
-  async function store(frames: Buffer, atMs: number): Promise<void> {
-    for (let offset = 0; offset < frames.length; ) {
-      if (growing === null) {
-        const startedAt = Math.round(atMs - ((frames.length - offset) / frameBytes / format.rate) * 1000);
-        sequence += 1;
-        growing = await beginSegment(options, startedAt, sequence);
-      }
-      const part = frames.subarray(offset, offset + segmentBytes - growing.dataBytes);
-      await append(growing, part, format);
-      offset += part.length;
-      if (growing.dataBytes === segmentBytes) await finishGrowing();
-    }
+  function end(): void {
+    if (current === null) return;
+    queue.push({ segment: current, frames: null });
+    current = null;
   }
 
   async function work(): Promise<void> {
-    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
-      try {
-        await (job.kind === 'cut' ? finishGrowing() : store(job.frames, job.atMs));
-      } catch (error) {
-        options.failed(error, job.kind === 'cut' ? 0 : job.frames.length / frameBytes);
-        await finishGrowing();
-      }
-      if (job.kind === 'frames') pending -= job.frames.length;
+    for (let batch = takeBatch(queue); batch !== null; batch = takeBatch(queue)) {
+      await disk.store(batch);
+      queuedBytes -= batch.bytes;
     }
+    await disk.syncIfDue();
     working = null;
   }
 
-  function enqueue(job: Job): void {
-    jobs.push(job);
+  function kick(): void {
     working ??= work();
   }
 
   return {
-    write(frames, atMs) {
-      pending += frames.length;
-      enqueue({ kind: 'frames', frames, atMs });
+    write(frames, firstFrame) {
+      const frameBytes = frameBytesOf(options.format);
+      for (let offset = 0; offset < frames.length; ) {
+        current ??= begin(firstFrame + offset / frameBytes);
+        const part = frames.subarray(offset, offset + segmentBytes - current.takenBytes);
+        queue.push({ segment: current, frames: part });
+        current.takenBytes += part.length;
+        offset += part.length;
+        if (current.takenBytes === segmentBytes) end();
+      }
+      queuedBytes += frames.length;
+      if (queuedBytes >= FLUSH_BYTES) kick();
     },
-    cut: () => enqueue({ kind: 'cut' }),
+    noteGap: (gap) => (current?.facts.gaps ?? gaps).push(gap),
+    noteClockStep: (step) => (current?.facts.clockSteps ?? clockSteps).push(step),
+    cut() {
+      end();
+      kick();
+    },
     async close() {
-      enqueue({ kind: 'cut' });
-      await working;
-      await finishing;
+      clearInterval(timer);
+      end();
+      while (queue.length > 0 || working !== null) {
+        kick();
+        await working;
+      }
     },
-    pendingBytes: () => pending,
+    queuedBytes: () => queuedBytes,
+    openNames: () => openNames,
   };
 }
 
-/** Frames per file: as long as asked for, or as long as a WAV file can be. */
+/** Frames per file: as long as asked for, or as long as a file may be. */
 export function segmentFrames(format: WavFormat, segmentSeconds: number): number {
   return Math.min(segmentSeconds * format.rate, Math.floor(MAX_DATA_BYTES / frameBytesOf(format)));
 }
 
-/** Moves a complete, synced file to the day on which it began (UTC), durably. Throws what the file system throws. */
-export async function publishSegment(workspacePath: string, name: string, startedAt: Date): Promise<void> {
-  const dayPath = join(rawPath(workspacePath), startedAt.toISOString().slice(0, 10));
-  const created = await mkdir(dayPath, { recursive: true });
-  await rename(join(bufferPath(workspacePath), name), join(dayPath, name));
-  await syncFolder(dayPath);
-  if (created !== undefined) await syncFolder(dirname(dayPath));
-}
-
-/** Makes a file's header tell the truth and syncs it; what follows the last whole frame is cut off. */
-export async function completeFile(handle: FileHandle, format: WavFormat, dataBytes: number): Promise<void> {
-  const headerBytes = headerBytesOf(format);
-  // Longer by zeros where the data chunk must be padded to an even length.
-  await handle.truncate(headerBytes + dataBytes + (needsPadding(dataBytes) ? 1 : 0));
-  await writeAll(handle, wavHeader(format, dataBytes), 0);
-  await handle.datasync();
-}
-
-async function beginSegment(
+function newSegment(
   options: SegmentWriterOptions,
-  startedAt: number,
   sequence: number,
-): Promise<GrowingSegment> {
-  const { workspace, run } = options;
-  const name = formatSegmentName({ workspace, startedAt: new Date(startedAt), run, sequence });
-  const path = join(bufferPath(options.workspacePath), name);
-  const handle = await open(path, 'wx', 0o644);
-  const segment = { handle, path, name, startedAt, dataBytes: 0 };
-  try {
-    await writeAll(handle, wavHeader(options.format, 0), 0);
-  } catch (error) {
-    await discard(segment);
-    throw error;
-  }
-  return segment;
+  firstFrame: number,
+  gaps: Gap[],
+  clockSteps: ClockStep[],
+): Segment {
+  const { run, format, config } = options;
+  const startedAt = options.timeOf(firstFrame);
+  const { workspace } = config.microphone;
+  const facts: SegmentFacts = {
+    name: formatSegmentName({ workspace, startedAt: new Date(startedAt), run, sequence }),
+    startedAt,
+    startKnownTo: 'millisecond',
+    ...format,
+    frames: 0,
+    clockSynchronised: null,
+    clockSteps,
+    gaps,
+    salvaged: false,
+  };
+  return { facts, takenBytes: 0, file: null, failed: false };
 }
 
-async function append(segment: GrowingSegment, frames: Buffer, format: WavFormat): Promise<void> {
-  let written = 0;
-  while (written < frames.length) {
-    const position = headerBytesOf(format) + segment.dataBytes;
-    const { bytesWritten } = await segment.handle.write(frames, written, frames.length - written, position);
-    written += bytesWritten;
-    segment.dataBytes += bytesWritten;
-  }
+/** What goes to the disk in one call: frames of one segment, and whether it ends there. */
+interface Batch {
+  segment: Segment;
+  parts: Buffer[];
+  bytes: number;
+  ends: boolean;
 }
 
-async function finishSegment(options: SegmentWriterOptions, segment: GrowingSegment): Promise<void> {
+/** Null: nothing waits. */
+function takeBatch(queue: Job[]): Batch | null {
+  const first = queue[0];
+  if (first === undefined) return null;
+  const batch: Batch = { segment: first.segment, parts: [], bytes: 0, ends: false };
+  let taken = 0;
+  for (const job of queue) {
+    if (batch.ends || job.segment !== batch.segment || batch.bytes >= FLUSH_BYTES) break;
+    if (job.frames === null) batch.ends = true;
+    else {
+      batch.parts.push(job.frames);
+      batch.bytes += job.frames.length;
+    }
+    taken += 1;
+  }
+  queue.splice(0, taken);
+  return batch;
+}
+
+interface DiskHand {
+  /** Never throws: what fails is told. */
+  store(batch: Batch): Promise<void>;
+  syncIfDue(): Promise<void>;
+}
+
+function createDiskHand(options: SegmentWriterOptions, openNames: Set<string>): DiskHand {
   const frameBytes = frameBytesOf(options.format);
-  const frames = Math.floor(segment.dataBytes / frameBytes);
-  if (frames === 0) return discard(segment);
-  try {
-    await completeFile(segment.handle, options.format, frames * frameBytes);
-  } finally {
-    await segment.handle.close();
-  }
-  await publishSegment(options.workspacePath, segment.name, new Date(segment.startedAt));
-  options.finished({ name: segment.name, startedAt: segment.startedAt, frames });
-}
+  let growing: Segment | null = null;
+  let unsynced = false;
+  let syncedAtMs = performance.now();
 
-async function discard(segment: GrowingSegment): Promise<void> {
-  await segment.handle.close();
-  await unlink(segment.path);
-}
-
-async function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    const result = await handle.write(bytes, written, bytes.length - written, position + written);
-    written += result.bytesWritten;
+  async function finish(segment: Segment): Promise<void> {
+    const { file, facts } = segment;
+    segment.file = null;
+    growing = null;
+    unsynced = false;
+    try {
+      facts.clockSynchronised = options.clockSynchronised();
+      const frames = file === null ? 0 : await file.finish(facts, options.config);
+      syncedAtMs = performance.now();
+      if (frames > 0) options.finished({ name: facts.name, startedAt: facts.startedAt, frames });
+    } catch (error) {
+      options.failed(error, 0);
+    }
+    openNames.delete(facts.name);
   }
-}
 
-/** A rename is on disk once the folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+  async function fail(segment: Segment, error: unknown, lostBytes: number): Promise<void> {
+    segment.failed = true;
+    options.failed(error, Math.ceil(lostBytes / frameBytes));
+    await finish(segment);
   }
+
+  async function syncIfDue(): Promise<void> {
+    const nowMs = performance.now();
+    if (growing === null || growing.file === null || !unsynced || nowMs - syncedAtMs < SYNC_AFTER_MS) return;
+    unsynced = false;
+    try {
+      await growing.file.sync();
+      syncedAtMs = nowMs;
+    } catch (error) {
+      await fail(growing, error, 0);
+    }
+  }
+
+  return {
+    async store(batch) {
+      const { segment } = batch;
+      if (segment.failed) return options.failed(null, batch.bytes / frameBytes);
+      let before = 0;
+      try {
+        segment.file ??= await createSegmentFile(options.workspacePath, segment.facts.name, options.format);
+        growing = segment;
+        before = segment.file.dataBytes();
+        await segment.file.append(batch.parts);
+        unsynced = true;
+      } catch (error) {
+        const written = segment.file === null ? 0 : segment.file.dataBytes() - before;
+        return fail(segment, error, batch.bytes - written);
+      }
+      if (batch.ends) await finish(segment);
+      else await syncIfDue();
+    },
+    syncIfDue,
+  };
 }

@@ -2,7 +2,7 @@
  * Where sound comes from: the port between a source (a microphone through `arecord`, or the synthetic one) and the
  * recorder, which is the same for both.
  */
-import type { RECORDER_EXIT } from '../shared/contract.ts';
+import type { RECORDER_EXIT } from '../shared/recording.ts';
 
 export type ExitCode = (typeof RECORDER_EXIT)[keyof typeof RECORDER_EXIT];
 
@@ -17,11 +17,15 @@ export interface CaptureEnd {
 
 /** What a source tells. Nothing is told after `ended`, nor after `stop` has resolved. */
 export interface CaptureSink {
+  /** Frames that the device holds while nobody reads. */
+  opened(bufferFrames: number): void;
   /** Whole frames in the file's form, the last of which has just been captured. They must not be changed. */
   frames(data: Buffer): void;
-  /** Frames that the source could not deliver: an overrun. About so many. */
+  /** An overrun: so many frames were lost, as exactly as the source knows. */
   lost(frames: number): void;
-  /** The source ended by itself. */
+  /** It ended by itself for this reason, and is about to be begun anew. */
+  retrying(end: CaptureEnd): void;
+  /** The source ended by itself, for good. */
   ended(end: CaptureEnd): void;
 }
 

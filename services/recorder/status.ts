@@ -1,49 +1,7 @@
-/**
- * The status file: one small JSON document on tmpfs, replaced as a whole, so that a reader never sees half of it.
- */
-import { rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type RecorderStatus, STATUS_FILE } from '../shared/contract.ts';
+/** The recorder's status file: the one of every small service, holding a `RecorderStatus`. */
+import type { RecorderStatus } from '../shared/contract.ts';
+import type { StatusFile as SharedStatusFile } from '../shared/status-file.ts';
 
-export interface StatusFile {
-  /** Writes soon; of several in a row only the last. */
-  write(status: RecorderStatus): void;
-  /** Resolves once the last one is written. */
-  settle(): Promise<void>;
-}
+export { createStatusFile } from '../shared/status-file.ts';
 
-/** `told` hears of each change between being able and unable to write; null: it works again. */
-export function createStatusFile(runPath: string, told: (error: unknown) => void): StatusFile {
-  const path = join(runPath, STATUS_FILE);
-  // Readers know the final name only; one writer, so one name aside is enough.
-  const asidePath = join(runPath, `.${STATUS_FILE}.new`);
-  let next: RecorderStatus | null = null;
-  let working: Promise<void> | null = null;
-  let failing = false;
-
-  async function work(): Promise<void> {
-    for (let status = next; status !== null; status = next) {
-      next = null;
-      try {
-        await writeFile(asidePath, `${JSON.stringify(status)}\n`);
-        await rename(asidePath, path);
-        if (failing) told(null);
-        failing = false;
-      } catch (error) {
-        if (!failing) told(error);
-        failing = true;
-      }
-    }
-    working = null;
-  }
-
-  return {
-    write(status) {
-      next = status;
-      working ??= work();
-    },
-    async settle() {
-      await working;
-    },
-  };
-}
+export type StatusFile = SharedStatusFile<RecorderStatus>;

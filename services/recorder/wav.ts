@@ -2,7 +2,7 @@
  * The WAV files that a recorder writes: their header, made and read back. Format: RIFF/WAVE as in "Multimedia
  * Programming Interface and Data Specifications 1.0" (1991) and Microsoft's WAVEFORMATEXTENSIBLE.
  */
-import type { SampleFormat } from '../shared/contract.ts';
+import type { SampleFormat } from '../shared/recording.ts';
 
 /** How samples lie in a file: interleaved, little-endian, signed. */
 export interface WavFormat {
@@ -19,8 +19,10 @@ export interface WavFormat {
  */
 export const FILE_BITS: Record<SampleFormat, 16 | 24 | 32> = { S16_LE: 16, S24_3LE: 24, S24_LE: 24, S32_LE: 32 };
 
-/** RIFF counts in 32 bits; this leaves room for the header and one pad byte. Bytes. */
-export const MAX_DATA_BYTES = 0xffff_ff00;
+/**
+ * RIFF counts in 32 bits, but many readers in 31: a file stays within 2 GiB, with room for header and metadata. Bytes.
+ */
+export const MAX_DATA_BYTES = 2 ** 31 - 2 ** 20;
 /** No header of ours is longer. Bytes. */
 export const MAX_HEADER_BYTES = 68;
 
@@ -41,19 +43,22 @@ export function headerBytesOf(format: WavFormat): number {
   return isExtensible(format) ? 68 : 44;
 }
 
-/** True where an odd number of data bytes must be followed by one pad byte, which the data chunk does not count. */
-export function needsPadding(dataBytes: number): boolean {
-  return dataBytes % 2 === 1;
+/** Bytes that the samples take in the file: an odd number is followed by one pad byte, which the data chunk does not count. */
+export function paddedBytes(dataBytes: number): number {
+  return dataBytes + (dataBytes % 2);
 }
 
-/** The header of a file with `dataBytes` of samples. Throws RangeError beyond `MAX_DATA_BYTES`. */
-export function wavHeader(format: WavFormat, dataBytes: number): Buffer {
+/**
+ * The header of a file with `dataBytes` of samples, which so many bytes of further chunks follow. Throws RangeError
+ * beyond `MAX_DATA_BYTES`.
+ */
+export function wavHeader(format: WavFormat, dataBytes: number, trailingBytes = 0): Buffer {
   if (dataBytes > MAX_DATA_BYTES) throw new RangeError(`a WAV file holds ${MAX_DATA_BYTES} bytes, not ${dataBytes}`);
   const extensible = isExtensible(format);
   const header = Buffer.alloc(headerBytesOf(format));
   const frameBytes = frameBytesOf(format);
   header.write('RIFF', 0, 'latin1');
-  header.writeUInt32LE(header.length - 8 + dataBytes + (needsPadding(dataBytes) ? 1 : 0), 4);
+  header.writeUInt32LE(header.length - 8 + paddedBytes(dataBytes) + trailingBytes, 4);
   header.write('WAVEfmt ', 8, 'latin1');
   header.writeUInt32LE(extensible ? 40 : 16, 16);
   header.writeUInt16LE(extensible ? FORMAT_EXTENSIBLE : FORMAT_PCM, 20);
@@ -89,6 +94,11 @@ export function readWavFormat(head: Buffer): WavFormat | null {
   given.writeUInt32LE(expected.readUInt32LE(4), 4);
   given.writeUInt32LE(0, given.length - 4);
   return given.equals(expected) ? format : null;
+}
+
+/** What a header that `wavHeader` made says of sizes; the file is complete where they are true. Bytes. */
+export function declaredSizes(head: Buffer, format: WavFormat): { fileBytes: number; dataBytes: number } {
+  return { fileBytes: head.readUInt32LE(4) + 8, dataBytes: head.readUInt32LE(headerBytesOf(format) - 4) };
 }
 
 function isExtensible(format: WavFormat): boolean {

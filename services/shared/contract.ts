@@ -2,8 +2,17 @@
  * What the services say to each other, in one place: names, labels, environment, paths, exit codes, and the two JSON
  * documents (status file, heartbeat). A change here is a change for every service, and for containers that still run.
  */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import {
+  formatSegmentName,
+  GAP_CAUSES,
+  MAX_TOLD_GAPS,
+  parseSegmentName,
+  SAMPLE_FORMATS,
+  type SegmentName,
+} from './recording.ts';
+
+export * from './recording.ts';
 
 /** Labels on every Tier 2 container. `owner` and `station` together say "ours"; anything else is foreign. */
 export const LABEL = {
@@ -19,37 +28,10 @@ export const LABEL = {
 
 export const OWNER = 'controller';
 
-/** Environment of a recorder container ("profile injection"). */
-export const RECORDER_ENV = {
-  device: 'SILVASONIC_RECORDER_DEVICE',
-  profileSlug: 'SILVASONIC_RECORDER_PROFILE_SLUG',
-  configJson: 'SILVASONIC_RECORDER_CONFIG_JSON',
-  instanceId: 'SILVASONIC_INSTANCE_ID',
-} as const;
-
-/** Where a recorder finds its two folders inside its container. */
-export const RECORDER_PATH = { workspace: '/app/workspace', run: '/run/silvasonic' } as const;
-
-/** `SILVASONIC_RECORDER_DEVICE` of a virtual microphone: the synthetic source instead of `arecord`. */
-export const VIRTUAL_DEVICE = 'virtual';
-
-/** File in a device's run folder that holds the `RecorderStatus`. */
-export const STATUS_FILE = 'status.json';
 /** A status file beyond this is not one of ours. Bytes. */
 export const STATUS_FILE_MAX_BYTES = 64 * 1024;
 /** File in the root of the recorder workspace that proves that the right disk is mounted. Holds the station id. */
 export const WORKSPACE_MARKER_FILE = '.silvasonic-station';
-
-/** How a recorder ends. Any other code is a crash. */
-export const RECORDER_EXIT = {
-  askedToStop: 0,
-  microphoneGone: 10,
-  microphoneBusy: 11,
-  noPermission: 12,
-  formatRefused: 13,
-  folderUnwritable: 14,
-  badConfig: 64,
-} as const;
 
 /** Redis names. */
 export const CHANNEL = {
@@ -61,13 +43,6 @@ export const CHANNEL = {
 export const statusKey = (instance: string): string => `silvasonic:status:${instance}`;
 export const HEARTBEAT_INTERVAL_MS = 10_000;
 export const HEARTBEAT_TTL_S = 30;
-
-/** ALSA sample formats that a recorder can write as WAV, best first where a device offers several. */
-export const SAMPLE_FORMATS = ['S16_LE', 'S24_3LE', 'S24_LE', 'S32_LE'] as const;
-export type SampleFormat = (typeof SAMPLE_FORMATS)[number];
-
-/** Bytes that one sample of a format takes in ALSA's memory, and at most in our files (S24_LE is packed into three there). */
-export const BYTES_PER_SAMPLE: Record<SampleFormat, number> = { S16_LE: 2, S24_3LE: 3, S24_LE: 4, S32_LE: 4 };
 
 /**
  * The negotiated configuration of one recorder: what `negotiate` decided, complete, with nothing left to choose.
@@ -137,6 +112,34 @@ export const recorderStatusSchema = z.object({
   lastSegment: z.object({ name: z.string().max(200), startedAt: z.number(), frames: z.number() }).nullable(),
   /** Unix milliseconds by the recorder's clock. Never used to judge progress: clocks jump. */
   at: z.number(),
+  // What follows is optional: the status files of earlier recorders, which still run, lack it.
+  /** Seconds of sound that the device itself holds while this process does not read; null: not known. */
+  bufferSeconds: z.number().min(0).nullable().optional(),
+  /** How often the capture program was started anew inside this run. */
+  restarts: z.number().min(0).optional(),
+  /** The latest gaps, oldest first: when (Unix milliseconds), how many frames are in no file, and for what reason. */
+  gaps: z
+    .array(z.object({ at: z.number(), frames: z.number().min(0), cause: z.enum(GAP_CAUSES) }))
+    .max(MAX_TOLD_GAPS)
+    .optional(),
+  clock: z
+    .object({
+      /** Whether the kernel knows its clock to be set by a time server or receiver; null: not known. */
+      synchronised: z.boolean().nullable(),
+      /** The latest steps of the clock: when by the new time (Unix milliseconds), by how many seconds. */
+      steps: z.array(z.object({ at: z.number(), seconds: z.number() })).max(MAX_TOLD_GAPS),
+    })
+    .optional(),
+  disk: z
+    .object({
+      /** Null: it could not be read. */
+      freeBytes: z.number().min(0).nullable(),
+      /** Sound in memory that waits to be written. */
+      queuedBytes: z.number().min(0),
+    })
+    .optional(),
+  /** Who hears the live sound now. */
+  listeners: z.number().min(0).optional(),
 });
 export type RecorderStatus = z.infer<typeof recorderStatusSchema>;
 
@@ -158,73 +161,127 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
-/** File in a device's workspace that says what is to be done with its finished segments; absent: the defaults. */
-export const PROCESSING_FILE = 'processing.json';
-
-export const processingSchema = z.strictObject({
-  gainDb: z.number().min(-60).max(60).default(0),
-  highPassHz: z.number().min(0).max(200_000).default(0),
-  /** The form in which raw segments are kept. */
-  archive: z.enum(['wav', 'flac']).default('wav'),
-});
-export type Processing = z.infer<typeof processingSchema>;
-
 /** Where a service of the catalogue finds the recordings and its run folder inside its container. */
 export const SERVICE_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
 /** In the run path of the host: the folder of the services' run folders, apart from those of the recorders. */
 export const SERVICE_RUN_FOLDER = 'services';
 
-const WORKSPACE_PATTERN = /^[a-z0-9-]{1,40}-[0-9a-f]{8}$/;
-
-/** True for a folder name as `workspaceName` makes it: nothing in it can lead out of its parent folder. */
-export function isWorkspaceName(name: string): boolean {
-  return WORKSPACE_PATTERN.test(name);
+/** The day (UTC) under which a segment and what is made of it lie, `YYYY-MM-DD`. */
+export function segmentDay(segment: SegmentName): string {
+  return segment.startedAt.toISOString().slice(0, 10);
 }
 
 /**
- * Folder name of a device: readable words first, then 8 hex digits of SHA-256(id), so that it is unique and never
- * changes while the id does not. The words come from the product's name; anything but a-z, 0-9 becomes a dash.
+ * What the processor makes of a segment. In `data/processed/<day>/`, under the segment's name with another ending:
+ * `flac` the copy at 48 kHz, `png` the spectrogram, `json` the overview. In `data/raw/<day>/`: `flac`, the archive form.
  */
-export function workspaceName(deviceId: string, product: string): string {
-  const words = product
-    .normalize('NFKD')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 40)
-    .replace(/^-+|-+$/g, '');
-  return `${words === '' ? 'microphone' : words}-${workspaceDigest(deviceId)}`;
+export const DERIVED_ENDINGS = ['flac', 'png', 'json'] as const;
+export type DerivedEnding = (typeof DERIVED_ENDINGS)[number];
+
+export function formatDerivedName(segment: SegmentName, ending: DerivedEnding): string {
+  return `${formatSegmentName(segment).slice(0, -'wav'.length)}${ending}`;
 }
 
-/** The eight hex digits that tie a workspace's name to its device id. */
-export function workspaceDigest(deviceId: string): string {
-  return createHash('sha256').update(deviceId).digest('hex').slice(0, 8);
+/** Parses such a name; null for any that `formatDerivedName` would not have made. */
+export function parseDerivedName(name: string): { segment: SegmentName; ending: DerivedEnding } | null {
+  const ending = DERIVED_ENDINGS.find((one) => name.endsWith(`.${one}`));
+  if (ending === undefined) return null;
+  const segment = parseSegmentName(`${name.slice(0, -ending.length)}wav`);
+  return segment === null ? null : { segment, ending };
 }
 
-/** A segment's file name, `<workspace>_YYYYMMDD_HHMMSS_<run>_<seq>.wav` in UTC: the form that the field's tools read. */
-export interface SegmentName {
-  workspace: string;
-  /** UTC, whole seconds. */
-  startedAt: Date;
-  run: string;
-  sequence: number;
-}
+/** File in the root of a device's workspace, written by the controller: what the processor makes of its segments. */
+export const PROCESSING_FILE = 'processing.json';
+/** Such a file beyond this is not one of ours. Bytes. */
+export const PROCESSING_FILE_MAX_BYTES = 4096;
 
-export function formatSegmentName(segment: SegmentName): string {
-  const iso = segment.startedAt.toISOString();
-  const day = iso.slice(0, 10).replaceAll('-', '');
-  const time = iso.slice(11, 19).replaceAll(':', '');
-  return `${segment.workspace}_${day}_${time}_${segment.run}_${String(segment.sequence).padStart(6, '0')}.wav`;
-}
+export const processingSchema = z.strictObject({
+  /** Of the copy, not of the recording. */
+  gainDb: z.number().min(-60).max(60).default(0),
+  /** 0: none. Of the copy, not of the recording. */
+  highPassHz: z.number().min(0).max(200_000).default(0),
+  /** `flac`: a recording is kept as FLAC once its copies are made; no sample changes. */
+  archive: z.enum(['wav', 'flac']).default('wav'),
+});
+export type Processing = z.infer<typeof processingSchema>;
 
-const SEGMENT_PATTERN =
-  /^(?<workspace>[a-z0-9-]{1,40}-[0-9a-f]{8})_(?<y>\d{4})(?<m>\d{2})(?<d>\d{2})_(?<H>\d{2})(?<M>\d{2})(?<S>\d{2})_(?<run>[0-9a-z]{1,16})_(?<sequence>\d{6,12})\.wav$/;
+/** Environment of the processor. The two folders may be moved for a processor outside any container. */
+export const PROCESSOR_ENV = {
+  configJson: 'SILVASONIC_PROCESSOR_CONFIG_JSON',
+  recordings: 'SILVASONIC_PROCESSOR_RECORDINGS',
+  run: 'SILVASONIC_PROCESSOR_RUN',
+} as const;
+export const PROCESSOR_EXIT = { askedToStop: 0, folderUnwritable: 14, badConfig: 64 } as const;
 
-/** Parses a segment's file name; null for any name that `formatSegmentName` would not have made. */
-export function parseSegmentName(name: string): SegmentName | null {
-  const part = SEGMENT_PATTERN.exec(name)?.groups;
-  if (part === undefined) return null;
-  const startedAt = new Date(`${part.y}-${part.m}-${part.d}T${part.H}:${part.M}:${part.S}Z`);
-  if (Number.isNaN(startedAt.getTime())) return null;
-  const segment = { workspace: `${part.workspace}`, startedAt, run: `${part.run}`, sequence: Number(part.sequence) };
-  return formatSegmentName(segment) === name ? segment : null;
-}
+const GIBIBYTE = 1024 ** 3;
+
+export const processorConfigSchema = z.strictObject({
+  /** Free space that is kept: so many bytes, or this share of the disk, whichever is more. */
+  reserveBytes: z
+    .int()
+    .min(0)
+    .default(2 * GIBIBYTE),
+  reservePercent: z.number().min(0).max(90).default(5),
+  /** What goes when copies alone give not enough room: nothing, or the oldest recordings. */
+  retention: z.enum(['keep', 'overwrite']).default('keep'),
+  /** For devices without a `processing.json`. */
+  processing: processingSchema.default({ gainDb: 0, highPassHz: 0, archive: 'wav' }),
+});
+export type ProcessorConfig = z.infer<typeof processorConfigSchema>;
+
+/** The overview of one segment: enough to draw it without its sound. */
+export const overviewSchema = z.strictObject({
+  schema: z.literal(1),
+  /** Of the recording: frames per second, and what its samples really use (a 32-bit file may hold 24). */
+  rate: z.number().min(1),
+  channels: z.number().min(1),
+  frames: z.number().min(1),
+  usedBits: z.number().min(0).max(32),
+  /** Of all channels together, full scale is 32767; equally long stretches of time from begin to end. */
+  minimum: z.array(z.int().min(-32768).max(32767)).max(1000),
+  maximum: z.array(z.int().min(-32768).max(32767)).max(1000),
+});
+export type Overview = z.infer<typeof overviewSchema>;
+
+/** How many broken recordings a status names at most. */
+export const MOST_BROKEN_NAMED = 20;
+
+/** What the processor writes to its status file (`STATUS_FILE` in its run folder), at most once a second, atomically. */
+export const processorStatusSchema = z.object({
+  schema: z.literal(1),
+  /** Random name of this process's run. */
+  run: z.string().regex(/^[0-9a-z]{1,16}$/),
+  /**
+   * `idle`: all is done. `paused`: too little room for copies; recording goes on. `full`: the reserve is used up and
+   * nothing may be removed. `retrying`: something outside it fails.
+   */
+  state: z.enum(['starting', 'idle', 'working', 'paused', 'full', 'retrying', 'stopping']),
+  /** CamelCase, and a sentence for a person. */
+  reason: z.string().max(64),
+  message: z.string().max(500),
+  /** Grows with each look at the disk and each finished piece of work, also while there is nothing to do. */
+  steps: z.number().min(0),
+  /** Recordings completed by this run, and recordings that still lack something. */
+  done: z.number().min(0),
+  backlog: z.number().min(0),
+  /** Recordings that nothing can be made of, and the folders that cannot be read; they stay as they are. */
+  broken: z.array(z.object({ name: z.string().max(300), message: z.string().max(300) })).max(MOST_BROKEN_NAMED),
+  brokenCount: z.number().min(0),
+  /** Removed by this run to keep the reserve: recordings whose copies went, and recordings that went. */
+  removed: z.object({ copies: z.number().min(0), recordings: z.number().min(0) }),
+  /** null before the first look. */
+  disk: z
+    .object({
+      freeBytes: z.number(),
+      totalBytes: z.number(),
+      reserveBytes: z.number(),
+      /** What the recordings of the last week took per day. null: less than an hour is known. */
+      growthBytesPerDay: z.number().nullable(),
+      /** Until recordings alone have filled it up to the reserve. null: unknown, or `overwrite` keeps it from filling. */
+      fullInDays: z.number().nullable(),
+    })
+    .nullable(),
+  /** Unix milliseconds. */
+  at: z.number(),
+});
+export type ProcessorStatus = z.infer<typeof processorStatusSchema>;

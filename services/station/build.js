@@ -3,7 +3,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const services = ['controller', 'recorder', 'station'].filter((name) => existsSync(`services/${name}/main.ts`));
+const services = ['controller', 'recorder', 'processor', 'station'].filter((name) =>
+  existsSync(`services/${name}/main.ts`),
+);
 const wanted = process.argv.slice(2);
 const entries = wanted.length > 0 ? services.filter((name) => wanted.includes(name)) : services;
 

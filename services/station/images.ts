@@ -26,6 +26,12 @@ export const RECORDER_IMAGE: ImageRecipe = {
   context: '.',
 };
 
+export const PROCESSOR_IMAGE: ImageRecipe = {
+  name: 'localhost/silvasonic-processor:latest',
+  containerfile: 'services/processor/Containerfile',
+  context: '.',
+};
+
 export interface ImageOptions {
   podman: PodmanCommand;
   /** The checkout: the Containerfiles and what they copy. */
@@ -58,7 +64,7 @@ const READY_FILE = 'images-ready';
  * @throws Error with a sentence for a person; `cause` holds what the failing program said
  */
 export async function ensureImages(options: ImageOptions): Promise<void> {
-  for (const recipe of options.recipes ?? [RECORDER_IMAGE]) await ensureImage(recipe, options);
+  for (const recipe of options.recipes ?? [RECORDER_IMAGE, PROCESSOR_IMAGE]) await ensureImage(recipe, options);
   await mkdir(options.cacheFolder, { recursive: true });
   await writeFile(join(options.cacheFolder, READY_FILE), '');
 }

@@ -83,6 +83,17 @@ function needs({
         dnf: 'alsa-utils',
         pacman: 'alsa-utils',
       },
+      { why: 'sound processing outside a container', commands: ['sox'], apt: 'sox', dnf: 'sox', pacman: 'sox' },
+      { why: 'checking FLAC files', commands: ['flac'], apt: 'flac', dnf: 'flac', pacman: 'flac' },
+      { why: 'when files are synced', commands: ['strace'], apt: 'strace', dnf: 'strace', pacman: 'strace' },
+      { why: 'clocks that jump', commands: ['faketime'], apt: 'faketime', dnf: 'libfaketime', pacman: 'libfaketime' },
+      {
+        why: 'disks that fill and stall',
+        commands: ['mkfs.ext4'],
+        apt: 'e2fsprogs',
+        dnf: 'e2fsprogs',
+        pacman: 'e2fsprogs',
+      },
       // Not Debian's redis-server: that one would start a daemon at every boot. redis-tools holds the same program.
       { why: 'Redis', commands: REDIS_PROGRAMS, apt: 'redis-tools', dnf: 'valkey', pacman: 'valkey' },
     );

@@ -10,7 +10,13 @@ import type { TestProject } from 'vitest/node';
 import { acquireLock, type HeldLock } from '../../services/controller/lock.ts';
 import type { Log } from '../../services/controller/log.ts';
 import { type OwnEngine, startEngine } from '../../services/station/engine.ts';
-import { checkContainersRun, ensureImages, type ImageRecipe, RECORDER_IMAGE } from '../../services/station/images.ts';
+import {
+  checkContainersRun,
+  ensureImages,
+  type ImageRecipe,
+  PROCESSOR_IMAGE,
+  RECORDER_IMAGE,
+} from '../../services/station/images.ts';
 
 /** What a test gets by `inject('stationEngine')`; `station-engine.ts` turns it into the engine or a thrown sentence. */
 export type ProvidedEngine =
@@ -110,7 +116,7 @@ async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
     podman: engine.podman,
     repositoryFolder: REPOSITORY,
     cacheFolder,
-    recipes: [RECORDER_IMAGE, TEST_RECORDER_IMAGE],
+    recipes: [RECORDER_IMAGE, TEST_RECORDER_IMAGE, PROCESSOR_IMAGE],
     keepBuildCache: true,
     progress: (text) => console.log(`  images: ${text}`),
   });

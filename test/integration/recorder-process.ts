@@ -5,7 +5,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
-import { frameBytesOf, headerBytesOf, readWavFormat, type WavFormat } from '../../services/recorder/wav.ts';
+import {
+  frameBytesOf,
+  headerBytesOf,
+  paddedBytes,
+  readWavFormat,
+  type WavFormat,
+} from '../../services/recorder/wav.ts';
 import {
   parseSegmentName,
   type RecorderStatus,
@@ -46,13 +52,21 @@ export interface RunningRecorder {
   child: ChildProcess;
   /** Exit code, and all that it wrote to standard error. */
   ended: Promise<{ code: number | null; errors: string }>;
-  /** Its status once `condition` holds. Rejects after 15 s, and when it ends before. */
-  status(condition: (status: RecorderStatus) => boolean): Promise<RecorderStatus>;
+  /** Its status once `condition` holds. Rejects after 15 s (or `seconds`), and when it ends before. */
+  status(condition: (status: RecorderStatus) => boolean, seconds?: number): Promise<RecorderStatus>;
 }
 
-/** `environment` goes on top of ours and of the two folders; undefined removes a variable. */
-export function startRecorder(place: RecorderPlace, environment: Record<string, string | undefined>): RunningRecorder {
-  const child = spawn(process.execPath, [place.bundlePath], {
+/**
+ * `environment` goes on top of ours and of the two folders; undefined removes a variable. `under`: a program and its
+ * arguments that runs it.
+ */
+export function startRecorder(
+  place: RecorderPlace,
+  environment: Record<string, string | undefined>,
+  under: string[] = [],
+): RunningRecorder {
+  const [program = process.execPath, ...args] = [...under, process.execPath, place.bundlePath];
+  const child = spawn(program, args, {
     env: {
       ...process.env,
       SILVASONIC_RECORDER_WORKSPACE: place.workspacePath,
@@ -71,12 +85,12 @@ export function startRecorder(place: RecorderPlace, environment: Record<string, 
   return {
     child,
     ended,
-    async status(condition) {
-      const deadline = Date.now() + 15_000;
+    async status(condition, seconds = 15) {
+      const deadline = performance.now() + seconds * 1000;
       for (;;) {
         const status = await lastStatus(place);
         if (status !== null && condition(status)) return status;
-        if (child.exitCode !== null || Date.now() > deadline) {
+        if (child.exitCode !== null || performance.now() > deadline) {
           throw new Error(`the status never came about; last: ${JSON.stringify(status)}; log: ${errors}`);
         }
         await new Promise((next) => setTimeout(next, 20));
@@ -100,7 +114,13 @@ export interface RecordedFile {
   format: WavFormat;
   /** What the header says is there. */
   declaredBytes: number;
+  /** With the pad byte, where there is one. */
   samples: Buffer;
+  /** The chunks after the samples, by their names. */
+  chunks: Map<string, Buffer>;
+  /** The GUANO fields. */
+  guano: Map<string, string>;
+  path: string;
 }
 
 /** All finished files of a workspace in the order of their numbers. Throws for a file that is no WAV file of ours. */
@@ -115,10 +135,42 @@ export async function recordedFiles(workspacePath: string): Promise<RecordedFile
       if (segment === null || format === null) throw new Error(`${day}/${name} is not a recording`);
       const headerBytes = headerBytesOf(format);
       const declaredBytes = bytes.readUInt32LE(headerBytes - 4);
-      files.push({ name, segment, day, format, declaredBytes, samples: bytes.subarray(headerBytes) });
+      const end = headerBytes + paddedBytes(declaredBytes);
+      const samples = bytes.subarray(headerBytes, end);
+      files.push({
+        path: join(rawPath, day, name),
+        name,
+        segment,
+        day,
+        format,
+        declaredBytes,
+        samples,
+        ...after(bytes, end),
+      });
     }
   }
   return files.sort((a, b) => a.segment.sequence - b.segment.sequence);
+}
+
+/** By the rules of RIFF (even places, sizes that add up) and of GUANO (UTF-8, one key once, version and time stamp). */
+function after(bytes: Buffer, from: number): Pick<RecordedFile, 'chunks' | 'guano'> {
+  if (bytes.readUInt32LE(4) + 8 !== bytes.length) throw new Error('the RIFF size is not that of the file');
+  const chunks = new Map<string, Buffer>();
+  for (let place = from; place < bytes.length; ) {
+    const size = bytes.readUInt32LE(place + 4);
+    if (place + 8 + size > bytes.length) throw new Error('a chunk reaches beyond the end of its file');
+    chunks.set(bytes.toString('latin1', place, place + 4), bytes.subarray(place + 8, place + 8 + size));
+    place += 8 + size + (size % 2);
+  }
+  const guano = new Map<string, string>();
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(chunks.get('guan') ?? Buffer.alloc(0));
+  for (const line of text.split('\n').filter((one) => one.trim() !== '')) {
+    const colon = line.indexOf(':');
+    const key = line.slice(0, colon).trim();
+    if (colon < 1 || guano.has(key)) throw new Error(`not a GUANO field: ${line}`);
+    guano.set(key, line.slice(colon + 1).trim());
+  }
+  return { chunks, guano };
 }
 
 /** Whole frames that the header says are there. */

@@ -112,7 +112,8 @@ describe('what a killed run leaves', () => {
     next.child.kill('SIGTERM');
     await next.ended;
     const saved = (await recordedFiles(place.workspacePath)).find((file) => file.segment.run === run);
-    expect(saved?.name).toBe(left);
+    expect(saved?.name).toBe(left?.replace('.wav', '_salvaged.wav'));
+    expect(saved?.guano.get('Silvasonic|Salvaged')).toContain('yes');
     expect(saved?.declaredBytes).toBe(saved?.samples.length);
     expect(framesOf(saved)).toBeGreaterThan(8000);
     const chorus = dawnChorus({ rate: 48_000, channels: 1, bitsPerSample: 16 });

@@ -35,6 +35,8 @@ export interface StationOptions {
   redis?: boolean;
   /** False: a host without USB, until `usb.bringUsb`. */
   hasUsb?: boolean;
+  /** With the services of the catalogue. */
+  services?: boolean;
   environment?: Record<string, string>;
 }
 
@@ -122,7 +124,7 @@ const POLL_MS = 50;
 export async function createTestStation(options: StationOptions): Promise<TestStation> {
   const engine = stationEngine();
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-station-'));
-  const packageFolder = await buildController(folder);
+  const packageFolder = await buildController(folder, options.services === true);
   const [database, redis] = await Promise.all([startPostgres(), options.redis === false ? null : startRedis()]);
   const access = await database.createDatabase();
   const sql = postgres({
@@ -229,10 +231,14 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
 }
 
 /** The bundle as `npm run build` makes it, in a package folder of its own. */
-async function buildController(folder: string): Promise<string> {
+async function buildController(folder: string, services: boolean): Promise<string> {
   const packageFolder = join(folder, 'package');
   mkdirSync(packageFolder);
+  // Services of the catalogue only where a test asks for them: they would stand among its recorders.
   for (const name of ['migrations', 'profiles']) cpSync(resolve(name), join(packageFolder, name), { recursive: true });
+  if (!services)
+    for (const name of readdirSync(join(packageFolder, 'profiles/services')))
+      rmSync(join(packageFolder, 'profiles/services', name));
   symlinkSync(resolve('node_modules'), join(packageFolder, 'node_modules'));
   await build({
     entryPoints: ['services/controller/main.ts'],

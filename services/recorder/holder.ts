@@ -1,0 +1,25 @@
+/**
+ * Who uses a microphone that is busy, as far as this process may see: ALSA names the process in `/proc/asound`, which
+ * some engines hide, and its name is known only where it runs in sight.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** A sentence. `procPath` is `/proc`. */
+export function describeHolder(device: string, procPath = '/proc'): string {
+  const place = /^hw:(\d+),(\d+)$/.exec(device);
+  const status = read(join(procPath, 'asound', `card${place?.[1]}`, `pcm${place?.[2]}c`, 'sub0', 'status'));
+  const owner = /^owner_pid\s*:\s*(\d+)/m.exec(status ?? '')?.[1];
+  if (owner === undefined) return 'Which one cannot be seen from here.';
+  const name = read(join(procPath, owner, 'comm'));
+  return name === null ? `It is process ${owner} of this computer.` : `It is ${name.trim()} (process ${owner}).`;
+}
+
+/** Null: not to be seen from here, for whatever reason; it is only for the sentence. */
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}

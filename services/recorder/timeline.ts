@@ -1,0 +1,90 @@
+/**
+ * When each frame was captured, by the monotonic clock, and how many never arrived. A microphone delivers a steady
+ * number of frames per second; what arrives late was only waiting, what never arrives shifts all that follows.
+ */
+
+export interface Timeline {
+  /**
+   * So many frames more have arrived, the last of them at `nowMs` (monotonic). Returns how many were lost unannounced
+   * before them: mostly 0, known about two seconds after they should have come.
+   */
+  advance(frames: number, nowMs: number): number;
+  /** The source itself told of frames that it lost: not to be told again. */
+  announce(frames: number): void;
+  /** When the frame of this number (from 0, of those delivered) was captured: monotonic milliseconds. */
+  timeOf(frame: number): number;
+}
+
+/** Arrivals are judged by the promptest of such a span. */
+const WINDOW_MS = 2000;
+/** After such a silence a backlog may follow, and judging begins anew. */
+const PAUSE_MS = 300;
+/** Less than this is the unsteadiness of a busy machine, or the drift of the microphone's clock: not a loss. */
+const TOLERANCE_MS = 60;
+/** Spans after which an announced loss is no longer expected to show. */
+const ANNOUNCEMENT_WINDOWS = 5;
+/** A window with fewer arrivals says too little. */
+const MIN_ARRIVALS = 5;
+
+/** `rate`: frames per second. */
+export function createTimeline(rate: number): Timeline {
+  const msOf = (frames: number): number => (frames / rate) * 1000;
+  let total = 0;
+  /** Monotonic time at which frame 0 would have been captured, had none been lost since. Null before the first. */
+  let anchorMs: number | null = null;
+  let lastArrivalMs = 0;
+  let windowStartMs = 0;
+  let windowMinMs = Infinity;
+  let arrivals = 0;
+  let announced = 0;
+  let announcementAge = 0;
+
+  function beginWindow(nowMs: number): void {
+    windowStartMs = nowMs;
+    windowMinMs = Infinity;
+    arrivals = 0;
+  }
+
+  /** The promptest arrival of a whole window was late by `stepMs`: that much will never come. */
+  function judge(stepMs: number): number {
+    if (stepMs <= TOLERANCE_MS) {
+      announcementAge += 1;
+      if (announcementAge > ANNOUNCEMENT_WINDOWS) announced = 0;
+      return 0;
+    }
+    const unannounced = (stepMs / 1000) * rate - announced;
+    announced = 0;
+    return msOf(unannounced) > TOLERANCE_MS ? Math.round(unannounced) : 0;
+  }
+
+  return {
+    advance(frames, nowMs) {
+      total += frames;
+      const candidateMs = nowMs - msOf(total);
+      if (anchorMs === null) {
+        anchorMs = candidateMs;
+        beginWindow(nowMs);
+      }
+      if (nowMs - lastArrivalMs > PAUSE_MS) beginWindow(nowMs);
+      lastArrivalMs = nowMs;
+      // Nothing arrives before it was captured.
+      if (candidateMs < anchorMs) anchorMs = candidateMs;
+      windowMinMs = Math.min(windowMinMs, candidateMs - anchorMs);
+      arrivals += 1;
+      if (nowMs - windowStartMs < WINDOW_MS || arrivals < MIN_ARRIVALS) return 0;
+      const stepMs = windowMinMs;
+      anchorMs += stepMs;
+      beginWindow(nowMs);
+      return judge(stepMs);
+    },
+    announce(frames) {
+      announced += frames;
+      announcementAge = 0;
+    },
+    timeOf(frame) {
+      // A loss that is not judged yet already shows in how late all arrive.
+      const lateMs = arrivals >= MIN_ARRIVALS && windowMinMs > TOLERANCE_MS ? windowMinMs : 0;
+      return (anchorMs ?? 0) + lateMs + msOf(frame);
+    },
+  };
+}
