@@ -27,8 +27,14 @@ export interface Policy {
 export interface PlanMemory {
   subjects: ReadonlyMap<SubjectKey, SubjectMemory>;
   images: ImageMemory;
-  /** The subject that takes the new release now. */
-  updating: SubjectKey | null;
+  /** What takes the new release now. */
+  updating: Updating | null;
+}
+
+export interface Updating {
+  subject: SubjectKey;
+  /** Id of the container that had the old release. */
+  replacedId: string;
 }
 
 export interface ImageMemory {

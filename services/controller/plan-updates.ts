@@ -1,52 +1,55 @@
 /** How a new release reaches what runs: one at a time, and only forward from an image that proved itself. Pure. */
-import type { SubjectMemory } from './plan-memory.ts';
+import type { SubjectMemory, Updating } from './plan-memory.ts';
 import { type Context, type Outcome, type PlanInput, removal, subjectOf } from './plan-outcome.ts';
 import { isUpdateWaiting } from './plan-telling.ts';
 import { isGood } from './progress.ts';
-import type { Action, ObservedContainer, SubjectKey, Wish } from './world.ts';
+import type { Action, ObservedContainer, SubjectKey } from './world.ts';
 
-/** With `auto_update`, one running recorder at a time takes the new release; the next after this one has proven itself. */
+/**
+ * With `auto_update`, one running recorder at a time takes the new release; the next after this one has proven itself.
+ * Answers which one that is now.
+ */
 export function rollOut(
   input: PlanInput,
-  updating: SubjectKey | null,
+  updating: Updating | null,
   actions: Action[],
   outcomes: Outcome[],
   subjects: ReadonlyMap<SubjectKey, SubjectMemory>,
-): SubjectKey | null {
+): Updating | null {
   if (!input.policy.autoUpdate || !input.containers.ok) return updating;
   const wishesBySubject = new Map((input.wishes ?? []).map((wish) => [wish.subject, wish]));
   const liveBySubject = new Map(
     input.containers.value.filter(({ state }) => state === 'live').map((live) => [subjectOf(live), live]),
   );
-  if (
-    updating !== null &&
-    !hasProvenItself(wishesBySubject.get(updating), liveBySubject.get(updating), subjects, input)
-  )
-    return updating;
+  let only: SubjectKey | null = null;
+  if (updating !== null && wishesBySubject.get(updating.subject)?.kind === 'run') {
+    const container = liveBySubject.get(updating.subject);
+    // Still the old one: it could not be removed, and is tried again before anybody else.
+    if (container?.id === updating.replacedId) only = updating.subject;
+    else if (!runsWell(container, subjects.get(updating.subject), input)) return updating;
+  }
   for (const [index, outcome] of outcomes.entries()) {
     const wish = wishesBySubject.get(outcome.subject);
     const container = liveBySubject.get(outcome.subject);
     if (outcome.kind !== 'keep' || wish?.kind !== 'run' || container === undefined || !isUpdateWaiting(wish, container))
       continue;
+    if (only !== null && only !== outcome.subject) continue;
     const why = { reason: 'Update', message: 'A new release is applied, one recorder at a time.' };
     actions.push(removal(outcome.subject, container, why));
     outcomes[index] = { ...outcome, kind: 'replace', phase: 'stopping', ...why };
-    return outcome.subject;
+    return { subject: outcome.subject, replacedId: container.id };
   }
-  return null;
+  return only === null ? null : updating;
 }
 
-/** The one that was updated last runs well on the new release, or is not wished any more. */
-function hasProvenItself(
-  wish: Wish | undefined,
+/** On whichever release: another one may have come while this one was proving itself. */
+function runsWell(
   container: ObservedContainer | undefined,
-  subjects: ReadonlyMap<SubjectKey, SubjectMemory>,
+  memory: SubjectMemory | undefined,
   input: PlanInput,
 ): boolean {
-  if (wish?.kind !== 'run') return true;
-  const watch = subjects.get(wish.subject)?.watch;
-  const itself = container !== undefined && watch?.containerId === container.id && !isUpdateWaiting(wish, container);
-  return itself && isGood(watch, input.policy.goodAfterMs);
+  const watch = memory?.watch ?? null;
+  return container !== undefined && watch?.containerId === container.id && isGood(watch, input.policy.goodAfterMs);
 }
 
 /** An image under which a recorder ran well is tagged, so that a bad one can be rolled back to it. */

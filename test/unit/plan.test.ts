@@ -448,6 +448,47 @@ describe('updates', () => {
     expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(60);
   });
 
+  test('another release that comes before the last updated one has proven itself holds up nobody', () => {
+    const later = { ...current, id: 'sha256:cccc' };
+    const policy = { stallTimeoutMs: 30_000, goodAfterMs: 60_000, autoUpdate: true };
+    const { cycle, finish } = station({ policy });
+    let running = wishes(specInput({ rows, present })).map((wished) => containerOf(wished));
+    let made = 0;
+    for (let nowMs = 0; nowMs < 400_000; nowMs += 1000) {
+      const image = nowMs < 30_000 ? current : later;
+      const wished = wishes(specInput({ rows, present, recorderImage: image }));
+      const told = new Map(wished.map(({ subject }) => [subject, reading<RecorderStatus | null>(status(nowMs))]));
+      const given = { wishes: wished, containers: reading(running, nowMs), statuses: told };
+      for (const action of cycle(nowMs, given).actions) {
+        if (action.kind === 'remove') running = running.filter(({ id }) => id !== action.containerId);
+        expect(running.length).toBeGreaterThanOrEqual(2);
+        const one = wished.find(({ subject }) => subject === action.subject);
+        made += 1;
+        if (action.kind === 'run' && one !== undefined)
+          running = [...running, containerOf(one, { id: `new-${made}`, imageId: image.id })];
+        finish(action, { ...done, containerId: `new-${made}` }, nowMs + 10);
+      }
+    }
+    expect(running.map(({ imageId }) => imageId)).toEqual([later.id, later.id, later.id]);
+  });
+
+  test('an update whose removal failed is tried again, and no other recorder meanwhile', () => {
+    const old = wishes(specInput({ rows, present })).map((wished) => containerOf(wished));
+    const wished = wishes(specInput({ rows, present, recorderImage: current }));
+    const policy = { stallTimeoutMs: 30_000, goodAfterMs: 60_000, autoUpdate: true };
+    const { cycle, finish } = station({ wishes: wished, policy });
+    const removed: string[] = [];
+    for (let nowMs = 0; nowMs < 100_000; nowMs += 1000) {
+      const told = new Map(wished.map(({ subject }) => [subject, reading<RecorderStatus | null>(status(nowMs))]));
+      for (const action of cycle(nowMs, { containers: reading(old, nowMs), statuses: told }).actions) {
+        if (action.kind === 'remove') removed.push(action.subject);
+        finish(action, { kind: 'failed', reason: 'Engine', message: 'no' }, nowMs + 10);
+      }
+    }
+    expect(removed.length).toBeGreaterThan(2);
+    expect(new Set(removed)).toEqual(new Set(['recorder:a']));
+  });
+
   test('an image that proved itself is tagged; one that twice ends wrongly is passed over', () => {
     const wished = wish({ recorderImage: current });
     const image = {
