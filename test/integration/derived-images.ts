@@ -53,7 +53,7 @@ export function derivedImages(engine: StationEngine, base = engine.testRecorderI
       if (id === null) throw new Error(`${name} was built and is not there.`);
       return id;
     },
-    untag: async (name) => void (await engine.podman('untag', name)),
+    untag: async (name) => void (await engine.podman('untag', name, name)),
     async remove() {
       const names = await engine.podman(
         'images',
@@ -62,7 +62,7 @@ export function derivedImages(engine: StationEngine, base = engine.testRecorderI
         '--filter',
         `reference=${repository}`,
       );
-      for (const name of names.split('\n')) if (name !== '') await engine.podman('untag', name);
+      for (const name of names.split('\n')) if (name !== '') await engine.podman('rmi', name);
     },
   };
 }
