@@ -119,7 +119,7 @@ describe('recorders that take no notice of SIGTERM', () => {
     await stubborn.until('all ten have been asked', async () => (await askedToStop(stubborn)).length === TEN.length);
     expect(lives(await stubborn.containers())).toEqual(before);
     expect(await phasesOf(stubborn, TEN)).toEqual(TEN.map(() => 'stopping'));
-    await untilAll(stubborn, 'disabled', TEN);
+    await untilAll(stubborn, 'disabled', TEN, 70_000);
     const left = await stubborn.containers();
     expect(left.map(({ Config }) => Config.Labels[LABEL.deviceId])).toEqual([expect.stringMatching(/^1234-5678/)]);
     expect(left.every(isRunning)).toBe(true);

@@ -18,11 +18,17 @@ export async function phasesOf(station: TestStation, ids: readonly string[]): Pr
   return ids.map((id) => rows.find((row) => row.id === id)?.phase);
 }
 
-export async function untilAll(station: TestStation, phase: string, ids: readonly string[]): Promise<void> {
-  await station.until(`${ids.join(', ')} are ${phase}`, async () => {
+export async function untilAll(
+  station: TestStation,
+  phase: string,
+  ids: readonly string[],
+  deadlineMs?: number,
+): Promise<void> {
+  const areAll = async (): Promise<true> => {
     const phases = await phasesOf(station, ids);
     return phases.every((each) => each === phase) || Promise.reject(new Error(phases.join(', ')));
-  });
+  };
+  await station.until(`${ids.join(', ')} are ${phase}`, areAll, deadlineMs);
 }
 
 /** Waits until a device's row says this, and answers with the row. */
