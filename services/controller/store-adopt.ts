@@ -48,20 +48,32 @@ async function restoreConfig(statements: Statements, config: StationConfig): Pro
 }
 
 /**
+ * Stands for what could not be read before it was lost, and cannot be read either: a recorder that went on meanwhile
+ * goes on still, and its device says what a person has to mend. Something readable would replace or stop it.
+ */
+const UNREADABLE = { profile: {}, settings: { lost: 'These settings could not be read, and were lost.' } } as const;
+
+/**
  * A person's own profiles and edits are put back; a profile of the release that is as it was is not written. Answers
  * with the slugs that devices may point to.
  */
 async function restoreProfiles(statements: Statements, profiles: readonly ProfileRow[]): Promise<Set<string>> {
   for (const { slug, name, description, manufacturer, model, isSystem, config } of profiles) {
-    if (!config.ok) continue;
     const columns = {
       name: fitText(name, TEXT_LIMIT.name),
       description: fitText(description, TEXT_LIMIT.description),
       manufacturer: fitText(manufacturer, TEXT_LIMIT.hardware),
       model: fitText(model, TEXT_LIMIT.hardware),
-      config: fitJson(config.value),
+      config: config.ok ? fitJson(config.value) : UNREADABLE.profile,
       isSystem,
     };
+    if (!config.ok) {
+      await statements
+        .insert(microphoneProfiles)
+        .values({ slug, ...columns })
+        .onConflictDoNothing();
+      continue;
+    }
     // The seed's digest stays, and no longer fits: from now on the profile counts as edited, as it was.
     await statements
       .insert(microphoneProfiles)
@@ -86,9 +98,8 @@ async function restoreDevice(statements: Statements, row: DeviceRow, knownProfil
     enabled: row.enabled,
     enrollmentStatus: row.enrollmentStatus,
     decidedBy: row.decidedBy,
-    // A profile that was unreadable could not be put back, and nothing can point to it.
     profileSlug: row.profileSlug !== null && knownProfiles.has(row.profileSlug) ? row.profileSlug : null,
-    settings: row.settings.ok ? fitJson(row.settings.value) : {},
+    settings: row.settings.ok ? fitJson(row.settings.value) : UNREADABLE.settings,
     restartToken: fitText(row.restartToken, TEXT_LIMIT.restartToken),
     workspace: row.workspace,
     firstSeen: new Date(row.firstSeenAt),
