@@ -2,7 +2,7 @@
  * Readings of the outside world, kept until something says that they may be out of date. A failed reading never
  * replaces what it failed to read by nothing: whoever depends on it keeps what it has.
  */
-import { LABEL, type RecorderStatus } from '../shared/contract.ts';
+import { LABEL, NOTHING_TO_REPORT, type RecorderStatus } from '../shared/contract.ts';
 import { recorderSubject } from './spec.ts';
 import type {
   Clock,
@@ -65,6 +65,8 @@ export interface Observer {
     wished: readonly Wish[],
     containers: Reading<ObservedContainer[]>,
   ): Promise<Map<SubjectKey, Reading<RecorderStatus | null>>>;
+  /** What services that should run have to tell. */
+  readReports(wished: readonly Wish[]): Promise<Map<SubjectKey, Explanation>>;
   markDirty(what: Dirty): void;
   /** Keeps what the cycle goes by: in memory, and on disk where it would be missed after a wiped database. */
   remember(state: DesiredState): void;
@@ -231,6 +233,16 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
         async ({ subject, workspace }) => [subject, await ports.workspaces.readStatus(workspace)] as const,
       );
       return new Map(await Promise.all(statuses));
+    },
+    async readReports(wished) {
+      const reports = new Map<SubjectKey, Explanation>();
+      for (const { subject, target, kind } of wished) {
+        if (target.kind !== 'service' || kind !== 'run') continue;
+        const report = await ports.workspaces.readReport(target.name);
+        if (report.ok && report.value !== null && report.value.reason !== NOTHING_TO_REPORT)
+          reports.set(subject, report.value);
+      }
+      return reports;
     },
     remember(state) {
       desired = state;

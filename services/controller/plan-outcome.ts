@@ -25,6 +25,8 @@ export interface PlanInput {
   containers: Reading<ObservedContainer[]>;
   /** Status files of recorders, by subject; absent: there was no reason to look. */
   statuses: ReadonlyMap<SubjectKey, Reading<RecorderStatus | null>>;
+  /** What services have to tell a person; absent: nothing. */
+  reports: ReadonlyMap<SubjectKey, Explanation>;
   inFlight: ReadonlyMap<SubjectKey, Action['kind']>;
   /** Since the last plan. */
   results: readonly FinishedAction[];

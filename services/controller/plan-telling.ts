@@ -10,7 +10,7 @@ export function describeRunning(
   wish: Extract<Wish, { kind: 'run' }>,
   container: ObservedContainer,
   memory: SubjectMemory,
-  status: RecorderStatus | null,
+  { status, report }: { status: RecorderStatus | null; report: Explanation | null },
 ): Decided {
   const advanced = wish.folders.kind === 'service' || (memory.watch?.advancingSinceMs ?? null) !== null;
   const adopted = memory.watch?.adopted === true;
@@ -19,6 +19,7 @@ export function describeRunning(
     const message = [why, ...extras, ...memory.refusedLimits].map((part) => part.message).join(' ');
     return settled(wish, 'keep', phase, { reason: why.reason, message }, reached, memory);
   };
+  if (report !== null) return tellAs('running', report, advanced);
   if (status?.state === 'no_space')
     return tellAs('blocked', { reason: status.reason || 'NoSpace', message: status.message }, true);
   if (status?.state === 'retrying')
@@ -70,6 +71,9 @@ const WARNING_REASONS = new Set([
   'MemoryLimitRefused',
   'ProfileInvalid',
   'SettingsInvalid',
+  'DiskFull',
+  'FullSoon',
+  'LittleRoom',
 ]);
 
 /** An event for each change of phase or reason that matters; failures told theirs when they were counted. */

@@ -303,7 +303,10 @@ function keepOrReplace(
       : watch.lastAdvanceMs + input.policy.stallTimeoutMs,
   );
   const next = noteGoodRunning({ ...memory, watch }, isGood(watch, input.policy.goodAfterMs), container.imageId);
-  return describeRunning(wish, container, next, status?.ok ? status.value : null);
+  return describeRunning(wish, container, next, {
+    status: status?.ok ? status.value : null,
+    report: input.reports.get(wish.subject) ?? null,
+  });
 }
 
 // ------------------------------------------------------------------------------------------------ orphans

@@ -13,7 +13,7 @@ import type { Log } from './log.ts';
 import type { Dirty, Observed, Observer } from './observe.ts';
 import { plan } from './plan.ts';
 import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
-import type { Outcome, Plan } from './plan-outcome.ts';
+import type { Outcome, Plan, PlanInput } from './plan-outcome.ts';
 import { wishes } from './spec.ts';
 import {
   emptyVirtualMemory,
@@ -130,14 +130,14 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
   const decide = (
     observed: Observed,
     wished: Wish[] | null,
-    statuses: Awaited<ReturnType<Observer['readStatuses']>>,
+    files: Pick<PlanInput, 'statuses' | 'reports'>,
     autoUpdate: boolean,
   ): Plan => {
     const policy: Policy = { stallTimeoutMs: settings.stallTimeoutMs, goodAfterMs: settings.goodAfterMs, autoUpdate };
     const decided = plan({
       wishes: wished,
       containers: observed.containers,
-      statuses,
+      ...files,
       inFlight: ports.executor.inFlight(),
       results: ports.executor.takeResults(),
       image: observed.image,
@@ -183,13 +183,14 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       const observed = await ports.observer.refresh(isTick);
       const { desired, stationId } = observed;
       if (desired === null || stationId === null) {
-        const idle = decide(observed, null, new Map(), false);
+        const idle = decide(observed, null, { statuses: new Map(), reports: new Map() }, false);
         return idle.deadlineMs;
       }
       const { stock, deadlineMs } = takeStock(observed, desired);
       const wished = wishFor(observed, desired, stock, stationId);
       const statuses = await ports.observer.readStatuses(wished, observed.containers);
-      const decided = decide(observed, wished, statuses, desired.config.autoUpdate);
+      const reports = await ports.observer.readReports(wished);
+      const decided = decide(observed, wished, { statuses, reports }, desired.config.autoUpdate);
       ports.executor.submit(decided.actions);
       await tellProcessing(wished);
       for (const action of decided.actions)

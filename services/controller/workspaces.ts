@@ -17,13 +17,14 @@ import {
   SERVICE_RUN_FOLDER,
   STATUS_FILE,
   STATUS_FILE_MAX_BYTES,
+  serviceReportSchema,
   WORKSPACE_MARKER_FILE,
 } from '../shared/contract.ts';
 import { writeDurably } from './durable-file.ts';
 import { emptyFolder, makeFolders, readHostileFile } from './hostile-file.ts';
 import { formatLastGood, LAST_GOOD_MAX_BYTES, parseLastGood, wishFingerprint } from './last-good.ts';
 import type { Log } from './log.ts';
-import type { Clock, DesiredState, Reading, Workspaces } from './world.ts';
+import type { Clock, DesiredState, Explanation, Reading, Workspaces } from './world.ts';
 
 export interface WorkspacesOptions {
   /** All three as this process sees them. */
@@ -54,6 +55,7 @@ export function createWorkspaces(options: WorkspacesOptions): Workspaces {
     writeProcessing: (workspace, processing) =>
       attempt(`say how ${workspace} is processed`, () => writeProcessing(recorderWorkspace, workspace, processing)),
     readStatus: (workspace) => attempt(`read the status of ${workspace}`, () => readStatus(runPath, workspace)),
+    readReport: (service) => attempt(`read the report of ${service}`, () => readReport(runPath, service)),
     readMarker: () => attempt('read the marker', () => readMarker(recorderWorkspace)),
     writeMarker: (stationId) => attempt('write the marker', () => writeMarker(recorderWorkspace, stationId)),
     ...createLastGood(options, attempt),
@@ -120,6 +122,17 @@ async function readStatus(runPath: string, workspace: string): Promise<RecorderS
   refuseForeignName(workspace);
   const content = await readHostileFile({ root: runPath, folder: workspace, name: STATUS_FILE }, STATUS_FILE_MAX_BYTES);
   return content.kind === 'text' ? parseStatus(content.text) : null;
+}
+
+async function readReport(runPath: string, service: string): Promise<Explanation | null> {
+  const root = join(runPath, SERVICE_RUN_FOLDER);
+  const content = await readHostileFile({ root, folder: service, name: STATUS_FILE }, STATUS_FILE_MAX_BYTES);
+  if (content.kind !== 'text') return null;
+  try {
+    return serviceReportSchema.safeParse(JSON.parse(content.text)).data ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** null: not a status as recorders write it. To the controller that is a recorder that does not advance. */

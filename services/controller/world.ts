@@ -399,6 +399,8 @@ export interface Workspaces {
   writeProcessing(workspace: string, processing: Processing): Promise<Reading<null>>;
   /** null: missing or unparsable, which is "not advancing"; a failed reading is "unknown". */
   readStatus(workspace: string): Promise<Reading<RecorderStatus | null>>;
+  /** What a service of the catalogue has to tell; null: nothing, or nothing that can be read. */
+  readReport(service: string): Promise<Reading<Explanation | null>>;
   /** The station id in the marker file; null: there is no marker. */
   readMarker(): Promise<Reading<string | null>>;
   writeMarker(stationId: string): Promise<Reading<null>>;

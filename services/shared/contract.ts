@@ -161,6 +161,10 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
+/** What every service may tell a person in its status file, beside whatever else stands there. `Fine`: nothing. */
+export const serviceReportSchema = z.object({ reason: z.string().min(1).max(64), message: z.string().max(500) });
+export const NOTHING_TO_REPORT = 'Fine';
+
 /** Where a service of the catalogue finds the recordings and its run folder inside its container. */
 export const SERVICE_PATH = { recordings: '/app/recordings', run: '/run/silvasonic' } as const;
 /** In the run path of the host: the folder of the services' run folders, apart from those of the recorders. */

@@ -202,6 +202,7 @@ function createFolders(station: SimulatedStation, alive: () => boolean): Workspa
     prepare: () => good(null),
     writeProcessing: () => good(null),
     readStatus: (workspace) => good(station.engine.statusOf(workspace)),
+    readReport: () => good(null),
     readMarker: () => good(station.disk.marker),
     writeMarker(stationId) {
       station.disk.marker = stationId;

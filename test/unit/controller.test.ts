@@ -288,6 +288,19 @@ describe('a service of the catalogue', () => {
     expect(state.database.services[0]).toMatchObject({ phase: 'disabled', observedGeneration: 2 });
   });
 
+  test('what it has to tell a person stands in its row, as a warning, and is gone when it is over', async () => {
+    const { clock, state } = await withService();
+    const report = { reason: 'FullSoon', message: 'Full in 9 days at 40.0 GB a day.' };
+    state.reports.set('processor', report);
+    await clock.advance(31_000);
+    expect(state.database.services[0]).toMatchObject({ phase: 'running', ...report });
+    const told = state.writes.flatMap(({ events }) => events);
+    expect(told).toContainEqual({ subject: 'service:processor', type: 'warning', ...report });
+    state.reports.set('processor', { reason: 'Fine', message: 'Every recording has its copies.' });
+    await clock.advance(31_000);
+    expect(state.database.services[0]).toMatchObject({ phase: 'running', reason: 'Running' });
+  });
+
   test.each([
     ['a setting out of its range', { settings: { reserve: 900 } }, 'SettingsInvalid', 'reserve: 900 was given'],
     ['a setting that it does not have', { settings: { root: true } }, 'SettingsInvalid', '"root"'],

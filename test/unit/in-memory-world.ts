@@ -9,6 +9,7 @@ import type {
   DependencyState,
   DesiredState,
   Engine,
+  Explanation,
   ImageIds,
   Microphone,
   MicrophoneSource,
@@ -87,6 +88,8 @@ export interface WorldState {
   statuses: Map<string, RecorderStatus | null>;
   /** What was told to whoever processes a device's segments, by workspace. */
   processing: Map<string, Processing>;
+  /** What services tell in their status files. */
+  reports: Map<string, Explanation>;
   marker: string | null;
   lastGood: DesiredState | null;
 }
@@ -119,6 +122,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     images: { 'localhost/silvasonic-recorder:latest': 'sha256:aaaa' },
     statuses: new Map(),
     processing: new Map(),
+    reports: new Map(),
     marker: null,
     lastGood: null,
   };
@@ -306,6 +310,7 @@ function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces 
       const told = state.statuses.get(workspace);
       return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
     },
+    readReport: async (service) => good(state.reports.get(service) ?? null),
     readMarker: async () => good(state.marker),
     async writeMarker(stationId) {
       state.marker = stationId;

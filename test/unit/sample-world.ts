@@ -207,6 +207,7 @@ export function planInput(given: Partial<PlanInput> = {}): PlanInput {
     wishes: [],
     containers: reading([], 2000),
     statuses: new Map(),
+    reports: new Map(),
     inFlight: new Map(),
     results: [],
     image: { currentId: 'sha256:aaaa', lastGoodId: null, lastGoodReference: 'localhost/silvasonic-recorder:last-good' },
