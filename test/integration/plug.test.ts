@@ -237,9 +237,12 @@ describe('a station with microphones', () => {
     expect(seen.size).toBe(4);
     device = replug(station, device, recording);
     const row = await station.until('it is called flapping', async () =>
-      (await station.devices()).find((each) => each.id === id && each.reason === 'FlappingPlug'),
+      // The recorder of the plug that was pulled may still be on its way out, and is told as long as it lives.
+      (await station.devices()).find(
+        (each) => each.id === id && each.reason === 'FlappingPlug' && each.phase === 'backoff',
+      ),
     );
-    expect(row).toMatchObject({ status: 'online', phase: 'backoff' });
+    expect(row.status).toBe('online');
     expect(row.message).toMatch(/cable, hub and power/);
     expect(await eventsOf(id)).toContain('FlappingPlug');
     await station.until('nothing of it runs', async () => (await containersOf(station, id)).length === 0);
