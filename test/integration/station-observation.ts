@@ -221,6 +221,19 @@ export async function readHealth(controller: RunningController): Promise<Health>
   return { httpStatus, ...JSON.parse(body) };
 }
 
+/** Waits until `/healthy` says that a dependency is down. */
+export async function untilDown(station: TestStation, controller: RunningController, name: string): Promise<Health> {
+  return await station.until(`${name} is told to be down`, async () => {
+    const health = await readHealth(controller);
+    return health.dependencies.some((one) => one.name === name && one.state === 'down') ? health : null;
+  });
+}
+
+/** Waits until `/healthy` misses nothing. */
+export async function untilWell(station: TestStation, controller: RunningController): Promise<void> {
+  await station.until('all is well', async () => (await readHealth(controller)).status === 'ok');
+}
+
 /** Any request to the controller's port. */
 export function askController(controller: RunningController, method: string, path: string): Promise<HttpAnswer> {
   return ask({ host: '127.0.0.1', port: controller.healthPort, path, method });
