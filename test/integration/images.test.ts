@@ -80,7 +80,7 @@ describe('images', () => {
   it('leave neither container nor process behind when a build is interrupted', async () => {
     const command = 'sleep 86399';
     const sleepers = async () => (await runProgram('pgrep', ['-f', `^${command}`], { timeoutMs: 10_000 })).stdout;
-    write('Containerfile', `FROM ${NODE_BASE_IMAGE}`, `RUN ${command}; true`);
+    write('Containerfile', `FROM ${NODE_BASE_IMAGE}`, `RUN ${command}; exit 1`);
     const built = ensure().catch((error: unknown) => error);
     await vi.waitFor(async () => expect(await sleepers()).not.toBe(''), 60_000);
     await endPrograms();
