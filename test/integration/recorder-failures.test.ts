@@ -49,7 +49,7 @@ let absent: DerivedImages;
 let station: TestStation;
 let controller: RunningController;
 let neighbour: string[];
-/** Of the engine's clock: since then `ELDER`'s recorder ends with 1 as soon as it has started. */
+/** Since then `ELDER`'s recorder ends with 1 as soon as it has started. Unix milliseconds. */
 let crashingSinceMs: number;
 
 beforeAll(async () => {
@@ -69,8 +69,9 @@ beforeAll(async () => {
   controller = await station.start();
   await untilAll(station, 'recording', [...FOUR, ELDER, NEIGHBOUR]);
   neighbour = lives([await containerOf(station, NEIGHBOUR)]);
+  await plan(ELDER, 'exit 1');
   crashingSinceMs = Date.now();
-  await feed(ELDER, 'exit');
+  await station.engine.podman('kill', (await containerOf(station, ELDER)).Id);
 });
 
 afterAll(async () => {
@@ -87,6 +88,15 @@ async function workspaceOf(id: string): Promise<string> {
 
 async function feed(id: string, mode: string): Promise<void> {
   station.feed(await workspaceOf(id), mode);
+}
+
+/** What the device's next recorders do. */
+async function plan(id: string, misdeed: string): Promise<void> {
+  writeFileSync(await misdeedFile(id), misdeed);
+}
+
+async function misdeedFile(id: string): Promise<string> {
+  return join(station.workspace, 'recorder', await workspaceOf(id), MISDEED_FILE);
 }
 
 async function statusOf(id: string): Promise<RecorderStatus> {
@@ -176,15 +186,12 @@ test('whatever stands where a status file belongs: it never blocks the controlle
     [CEDAR]: `while :; do head -c 5000 /dev/urandom > ${STATUS_FILE}; sleep 0.1; done`,
     [DOGWOOD]: `truncate -s 1G ${STATUS_FILE}`,
   };
-  const workspaces = new Map(await Promise.all(FOUR.map(async (id) => [id, await workspaceOf(id)] as const)));
-  const misdeedFile = (id: string): string =>
-    join(station.workspace, 'recorder', workspaces.get(id) ?? '', MISDEED_FILE);
   const stalledBefore = new Map(
     await Promise.all(FOUR.map(async (id) => [id, await timesTold(id, 'Stalled')] as const)),
   );
   for (const [id, misdeed] of Object.entries(misdeeds)) {
     const before = await containerOf(station, id);
-    writeFileSync(misdeedFile(id), misdeed);
+    await plan(id, misdeed);
     await station.update(id, { restart_token: 'misdeed' });
     await station.until(`${id} runs its misdeed`, async () => (await containerOf(station, id)).Id !== before.Id);
   }
@@ -204,7 +211,7 @@ test('whatever stands where a status file belongs: it never blocks the controlle
   await expectNeighbourUntouched();
 
   for (const id of FOUR) {
-    rmSync(misdeedFile(id));
+    rmSync(await misdeedFile(id));
     await station.update(id, { restart_token: 'good again' });
   }
   await untilAll(station, 'recording', FOUR);
@@ -219,7 +226,7 @@ test('one that ends with 1 for ever is started at most eight times a minute', as
   );
   expect(starts.length).toBeGreaterThanOrEqual(3);
   expect(starts.length).toBeLessThanOrEqual(8);
-  await feed(ELDER, 'tone');
+  rmSync(await misdeedFile(ELDER));
   await station.update(ELDER, { restart_token: 'mended' });
   await untilAll(station, 'recording', [ELDER]);
   await expectNeighbourUntouched();
