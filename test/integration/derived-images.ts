@@ -35,8 +35,12 @@ export function derivedImages(engine: StationEngine, base = engine.testRecorderI
   const repository = `localhost/silvasonic-${randomUUID().slice(0, 8)}`;
   const reference = `${repository}:latest`;
   const idOf = async (name: string): Promise<string | null> => {
-    const found = await engine.podman('images', '--no-trunc', '--format', '{{.ID}}', '--filter', `reference=${name}`);
-    return found === '' ? null : (found.split('\n')[0] ?? null);
+    // Not `podman images`: it fails when another test removes any image while it reads them all.
+    const inspected = await engine.podman('image', 'inspect', '--format', '{{.Id}}', name).catch((error: Error) => {
+      if (/image not known|no such image/i.test(error.message)) return null;
+      throw error;
+    });
+    return inspected === null ? null : `sha256:${inspected}`;
   };
   return {
     reference,
