@@ -5,10 +5,11 @@
 import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
+import { createClock } from '../shared/clock.ts';
+import { readPostgresPassword } from '../shared/connections.ts';
 import { type SeedProfile, seedHash } from '../shared/profile.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
-import { createClock } from './clock.ts';
-import { type ControllerConfig, readPostgresPassword } from './config.ts';
+import type { ControllerConfig } from './config.ts';
 import type { ControllerPorts, ControllerSettings } from './controller.ts';
 import type { Log } from './log.ts';
 import { createMicrophoneSource } from './microphones.ts';

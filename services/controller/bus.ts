@@ -4,7 +4,7 @@
  */
 import { Redis } from 'ioredis';
 import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, statusKey } from '../shared/contract.ts';
-import { withoutCredentials } from './environment.ts';
+import { withoutCredentials } from '../shared/environment.ts';
 import { createStateLog, type Log } from './log.ts';
 import type { Bus, Clock, DependencyState } from './world.ts';
 

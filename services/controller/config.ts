@@ -3,42 +3,34 @@
  * them into values. Reading is pure: environment in, configuration or the full list of problems out.
  */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import {
-  absolutePath,
+  connectionConflicts,
+  connectionVariables,
+  logLevelVariable,
+  type PostgresConfig,
+  pathVariable,
+  portVariable,
+} from '../shared/connections.ts';
+import {
   byteSize,
   decimalNumber,
   type Environment,
-  hostName,
   ipAddress,
   type Outcome,
   qualifiedImage,
   readVariables,
-  redisUrl,
   seconds,
   socketPath,
   type Values,
   wholeNumber,
   withoutCredentials,
-} from './environment.ts';
-import type { Parsed } from './world.ts';
+} from '../shared/environment.ts';
 
 /** How a process ends whose configuration is wrong (`EX_CONFIG` of sysexits.h). */
 export const BAD_CONFIG_EXIT_CODE = 78;
-
-export interface PostgresConfig {
-  /** Name, address, or the folder of a Unix socket. */
-  host: string;
-  port: number;
-  user: string;
-  /** At most one of the two is given; `readPostgresPassword` hands out what they hold. */
-  password: string | null;
-  passwordFile: string | null;
-  database: string;
-}
 
 export interface ControllerConfig {
   healthPort: number;
@@ -91,17 +83,11 @@ const CONTAINER_PATH = {
 const RESERVED_NETWORKS = ['bridge', 'container', 'default', 'host', 'none', 'ns', 'pasta', 'private', 'slirp4netns'];
 
 const MEBIBYTE = 1024 ** 2;
-const port = { allowed: 'a port, 1 to 65535', schema: wholeNumber(1, 65535) };
-const path = { allowed: 'an absolute path without "..", "//" or a colon', schema: absolutePath() };
 const socket = { allowed: 'an absolute path of at most 107 bytes', schema: socketPath };
-const databaseName = {
-  allowed: '1 to 63 letters, digits, _ or -',
-  schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/),
-};
 
 /** Every environment variable that the controller reads. `.env.example` says what each is for. */
 export const controllerVariables = {
-  SILVASONIC_CONTROLLER_PORT: { ...port, fallback: '9100' },
+  SILVASONIC_CONTROLLER_PORT: { ...portVariable, fallback: '9100' },
   SILVASONIC_CONTROLLER_BIND: { allowed: 'an IP address', schema: ipAddress, fallback: null },
   CONTAINER_SOCKET: { ...socket, fallback: null },
   SILVASONIC_PODMAN_SOCKET: { ...socket, fallback: null },
@@ -113,32 +99,14 @@ export const controllerVariables = {
       .refine((name) => !RESERVED_NETWORKS.includes(name)),
     fallback: 'silvasonic-net',
   },
-  POSTGRES_HOST: { allowed: "a host's name, an IP address or a folder", schema: hostName, fallback: 'database' },
-  POSTGRES_PORT: { ...port, fallback: '5432' },
-  POSTGRES_USER: { ...databaseName, fallback: 'silvasonic' },
-  POSTGRES_PASSWORD: {
-    allowed: 'one line of up to 1000 characters',
-    schema: z.string().regex(/^[^\p{Cc}]{1,1000}$/u),
-    fallback: null,
-    secret: true,
-  },
-  POSTGRES_PASSWORD_FILE: { ...path, fallback: null },
-  POSTGRES_DB: { ...databaseName, fallback: 'silvasonic' },
-  SILVASONIC_REDIS_URL: {
-    allowed: 'redis://host:port or rediss://host:port, or empty for no Redis',
-    schema: redisUrl,
-    fallback: 'redis://redis:6379',
-    // An address may hold a password.
-    secret: true,
-    empty: 'none',
-  },
+  ...connectionVariables,
   SILVASONIC_RECORDER_IMAGE: {
     allowed: 'a fully qualified image with its tag, like localhost/silvasonic-recorder:latest',
     schema: qualifiedImage,
     fallback: 'localhost/silvasonic-recorder:latest',
   },
-  SILVASONIC_WORKSPACE_PATH: { ...path, fallback: '/var/lib/silvasonic' },
-  SILVASONIC_RUN_PATH: { ...path, fallback: '/run/silvasonic' },
+  SILVASONIC_WORKSPACE_PATH: { ...pathVariable, fallback: '/var/lib/silvasonic' },
+  SILVASONIC_RUN_PATH: { ...pathVariable, fallback: '/run/silvasonic' },
   SILVASONIC_RECONCILE_INTERVAL_S: { allowed: 'seconds, 1 to 3600', schema: seconds(1, 3600), fallback: '30' },
   SILVASONIC_USB_POLL_MS: {
     allowed: 'whole milliseconds, 50 to 10000',
@@ -163,14 +131,7 @@ export const controllerVariables = {
     fallback: '0',
   },
   SILVASONIC_ON_SHUTDOWN: { allowed: 'leave or stop', schema: z.enum(['leave', 'stop']), fallback: 'leave' },
-  LOG_LEVEL: {
-    allowed: 'debug, info, warn or error',
-    schema: z
-      .string()
-      .toLowerCase()
-      .pipe(z.enum(['debug', 'info', 'warn', 'error'])),
-    fallback: 'info',
-  },
+  LOG_LEVEL: logLevelVariable,
 } as const;
 
 /**
@@ -179,14 +140,9 @@ export const controllerVariables = {
  */
 export function readConfig(environment: Environment, surroundings: ConfigSurroundings): Outcome<ControllerConfig> {
   const read = readVariables(environment, controllerVariables);
-  const problems = [...(read.ok ? [] : read.problems), ...conflicts(environment)];
+  const problems = [...(read.ok ? [] : read.problems), ...connectionConflicts(environment)];
   if (!read.ok || problems.length > 0) return { ok: false, problems };
   return { ok: true, value: assemble(read.value, surroundings) };
-}
-
-function conflicts(environment: Environment): string[] {
-  if (!environment.POSTGRES_PASSWORD || !environment.POSTGRES_PASSWORD_FILE) return [];
-  return ['POSTGRES_PASSWORD_FILE: was given beside POSTGRES_PASSWORD; allowed: one of the two.'];
 }
 
 function assemble(
@@ -259,18 +215,4 @@ export function describeConfig(config: ControllerConfig): Record<string, unknown
     postgres: { ...postgres, password: postgres.password === null ? null : '(set)' },
     redisUrl: config.redisUrl === null ? null : withoutCredentials(config.redisUrl),
   };
-}
-
-/** The password, from wherever it was given; null: none was. A line break at the file's end is not part of it. */
-export async function readPostgresPassword(postgres: PostgresConfig): Promise<Parsed<string | null>> {
-  if (postgres.passwordFile === null) return { ok: true, value: postgres.password };
-  try {
-    const text = await readFile(postgres.passwordFile, { encoding: 'utf8', signal: AbortSignal.timeout(5000) });
-    const password = text.replace(/\r?\n$/, '');
-    if (controllerVariables.POSTGRES_PASSWORD.schema.safeParse(password).success) return { ok: true, value: password };
-    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} does not hold exactly one line.` };
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} cannot be read (${why}).` };
-  }
 }

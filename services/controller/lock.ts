@@ -9,7 +9,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { errorCode, readHostileFile } from './hostile-file.ts';
+import { errorCode, readHostileFile } from '../shared/hostile-file.ts';
 import type { Log } from './log.ts';
 import type { Clock } from './world.ts';
 

@@ -3,8 +3,8 @@
  * is missing (database, Redis, engine, USB) is said and waited for; nothing missing ends it.
  */
 import { join } from 'node:path';
+import { createClock } from '../shared/clock.ts';
 import { controllerSettings, createPorts, loadSeeds } from './assembly.ts';
-import { createClock } from './clock.ts';
 import { BAD_CONFIG_EXIT_CODE, describeConfig, isInsideContainer, readConfig } from './config.ts';
 import { type Controller, createController } from './controller.ts';
 import { type HealthServer, startHealth } from './health.ts';

@@ -1,6 +1,6 @@
 /** What went wrong with the database, in one sentence for a person. */
 import postgres from 'postgres';
-import type { StoreConnection } from './store-session.ts';
+import type { StoreConnection } from '../shared/postgres-session.ts';
 
 /** The database was migrated by a later release: reading it could misunderstand it, so it is left alone. */
 export class SchemaNewerError extends Error {

@@ -5,11 +5,11 @@
 import { sql } from 'drizzle-orm';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
+import { openSession, type Session, type StoreConnection, withDeadline } from '../shared/postgres-session.ts';
 import type { SeedProfile } from '../shared/profile.ts';
 import { PAGE_ROLE } from '../shared/schema.ts';
 import { refusalOf, SchemaNewerError } from './store-failure.ts';
 import { type SeedService, seedProfiles, seedServices } from './store-seeds.ts';
-import { openSession, type Session, type StoreConnection, withDeadline } from './store-session.ts';
 import type { Clock, Parsed } from './world.ts';
 
 export interface PreparationOptions {
@@ -54,7 +54,12 @@ export async function prepareDatabase(
   const session = await withDeadline(
     clock,
     ANSWER_DEADLINE_MS,
-    openSession(options.connection, { connections: 1, role: null, statementTimeoutMs: MIGRATION_DEADLINE_MS }),
+    openSession(options.connection, {
+      applicationName: 'silvasonic-controller',
+      connections: 1,
+      role: null,
+      statementTimeoutMs: MIGRATION_DEADLINE_MS,
+    }),
   );
   onSession(session);
   try {

@@ -1,8 +1,8 @@
 /** Profiles and services that come with a release, put into the database without ever undoing what a person did. */
 import { type SQL, sql } from 'drizzle-orm';
+import type { Session } from '../shared/postgres-session.ts';
 import type { SeedProfile } from '../shared/profile.ts';
 import { microphoneProfiles, systemServices } from '../shared/schema.ts';
-import type { Session } from './store-session.ts';
 
 /** A service of the catalogue, as it starts out. */
 export interface SeedService {

@@ -2,6 +2,8 @@
  * The database as the controller knows it: one statement reads all of it, one transaction writes what changed. Once a
  * reading failed, readings fail at once while a prober tries in the background; a hung server hangs nobody.
  */
+
+import { atMost, openSession, type Session, type StoreConnection, withDeadline } from '../shared/postgres-session.ts';
 import type { SeedProfile } from '../shared/profile.ts';
 import { CONTROLLER_ROLE } from '../shared/schema.ts';
 import { createStateLog, type Log } from './log.ts';
@@ -11,13 +13,12 @@ import { createProber } from './store-prober.ts';
 import { type Answer, parseAnswer, parseDesired } from './store-rows.ts';
 import { type PageLogin, prepareDatabase, refuseNewerSchema } from './store-schema.ts';
 import type { SeedService } from './store-seeds.ts';
-import { atMost, openSession, type Session, type StoreConnection, withDeadline } from './store-session.ts';
 import { applyChanges, isEmpty, type Statements } from './store-write.ts';
 import type { Clock, DependencyState, Reading, Store } from './world.ts';
 
+export type { StoreConnection } from '../shared/postgres-session.ts';
 export type { PageLogin } from './store-schema.ts';
 export type { SeedService } from './store-seeds.ts';
-export type { StoreConnection } from './store-session.ts';
 
 export interface StoreOptions {
   connection: StoreConnection;
@@ -84,7 +85,12 @@ export function createStore(options: StoreOptions): Store {
     };
     const preparation = { seedServices: [], pageLogin: null, ...options };
     newestAt = await prepareDatabase(preparation, track);
-    const settings = { connections: CONNECTIONS, role: CONTROLLER_ROLE, statementTimeoutMs: STATEMENT_TIMEOUT_MS };
+    const settings = {
+      applicationName: 'silvasonic-controller',
+      connections: CONNECTIONS,
+      role: CONTROLLER_ROLE,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    };
     const opened = await withDeadline(clock, READ_DEADLINE_MS, openSession(connection, settings));
     track(opened);
     try {

@@ -20,8 +20,8 @@ import {
   serviceReportSchema,
   WORKSPACE_MARKER_FILE,
 } from '../shared/contract.ts';
-import { writeDurably } from './durable-file.ts';
-import { emptyFolder, makeFolders, readHostileFile } from './hostile-file.ts';
+import { writeDurably } from '../shared/durable-file.ts';
+import { emptyFolder, makeFolders, readHostileFile } from '../shared/hostile-file.ts';
 import { formatLastGood, LAST_GOOD_MAX_BYTES, parseLastGood, wishFingerprint } from './last-good.ts';
 import type { Log } from './log.ts';
 import type { Clock, DesiredState, Explanation, Reading, Workspaces } from './world.ts';

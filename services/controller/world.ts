@@ -11,15 +11,16 @@
  *   reading      an observation that may have failed; failed is never the same as empty
  */
 import type { Heartbeat, Processing, RecorderStatus } from '../shared/contract.ts';
+import type { Parsed } from '../shared/parse.ts';
 import type { Capabilities, DeviceSettings, ProfileConfig } from '../shared/profile.ts';
+
+export type { Clock } from '../shared/clock.ts';
+export type { Parsed } from '../shared/parse.ts';
 
 /** An observation. `startedAtMs` (monotonic) is when it began: it tells nothing of what happened after that. */
 export type Reading<T> =
   | { ok: true; value: T; startedAtMs: number }
   | { ok: false; error: string; startedAtMs: number };
-
-/** Something outside that came parsed, or a sentence for a person that says what was given and what is allowed. */
-export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string };
 
 /** CamelCase word for programs, sentence for people. */
 export interface Explanation {
@@ -333,16 +334,6 @@ export interface FinishedAction {
 // ---------------------------------------------------------------------------------------------------------- ports
 
 export type DependencyState = { name: string; state: 'up' | 'down' | 'absent'; message: string; sinceMs: number };
-
-/** Monotonic time, wall time and timers; the simulation has its own. */
-export interface Clock {
-  /** Monotonic, milliseconds. */
-  nowMs(): number;
-  /** Unix milliseconds; jumps when the clock is set. */
-  wallMs(): number;
-  /** Calls back once after `delayMs`; returns its cancellation. */
-  timer(delayMs: number, callback: () => void): () => void;
-}
 
 /** Watches USB by itself; `read` hands out the last scan that two readings agreed on. */
 export interface MicrophoneSource {

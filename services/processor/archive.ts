@@ -5,10 +5,10 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { formatDerivedName, formatSegmentName, segmentDay } from '../shared/contract.ts';
+import { fileFact, removeFile, withFile, withFolder, withFreshFile } from '../shared/folders.ts';
+import { RAW } from '../shared/recordings.ts';
 import { deadlineFor, type RecordingTask, readOverview } from './copies.ts';
 import { copyWithMetadata, readFlacStream } from './flac-file.ts';
-import { fileFact, removeFile, withFile, withFolder, withFreshFile } from './folders.ts';
-import { RAW } from './recordings.ts';
 import type { Sox } from './sox.ts';
 import { guanoText, readWavFile, type WavFile } from './wav-file.ts';
 import { makeFile, UNTAGGED_ENDING } from './work-folder.ts';

@@ -3,9 +3,9 @@
  * were removed to make room, so that they are not made again. Both are read as hostile: nonsense counts as nothing.
  */
 import { PROCESSING_FILE, PROCESSING_FILE_MAX_BYTES, type Processing, processingSchema } from '../shared/contract.ts';
+import { type Folder, moveDurably, readSmallFile, withFolder, withFreshFile } from '../shared/folders.ts';
+import { hasFiles, PROCESSED, type StoredSegment } from '../shared/recordings.ts';
 import { writeFully } from './file-bytes.ts';
-import { type Folder, moveDurably, readSmallFile, withFolder, withFreshFile } from './folders.ts';
-import { hasFiles, PROCESSED, type StoredSegment } from './recordings.ts';
 
 export interface DeviceRules {
   processing: Processing;

@@ -4,13 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { MOST_BROKEN_NAMED, type ProcessorConfig, type ProcessorStatus, segmentDay } from '../shared/contract.ts';
+import { type Folder, withFolder, withRoot } from '../shared/folders.ts';
 import { errorCode, errorText, type Log } from '../shared/log.ts';
+import { listWorkspaces, type StoredSegment, segmentTitle } from '../shared/recordings.ts';
 import { archiveRecording } from './archive.ts';
 import { makeCopies, RecordingGone } from './copies.ts';
 import { workOn } from './device.ts';
 import { createFailures, type Failures } from './failures.ts';
-import { type Folder, withFolder, withRoot } from './folders.ts';
-import { listWorkspaces, type StoredSegment, segmentTitle } from './recordings.ts';
 import { makeRoom } from './removal.ts';
 import { bytesToFree, comfortOf, type DiskSpace, forecast, reserveOf } from './retention.ts';
 import type { Sox } from './sox.ts';

@@ -1,10 +1,10 @@
 /** Makes room: removes what `retention` says, oldest first, of all devices, until enough is free. */
 import type { ProcessorConfig } from '../shared/contract.ts';
 import { DERIVED_ENDINGS, formatDerivedName, formatSegmentName, segmentDay } from '../shared/contract.ts';
+import { type Folder, fileFact, removeFile, withFolder } from '../shared/folders.ts';
 import { errorCode } from '../shared/log.ts';
+import { diskBytesOf, listSegments, PROCESSED, RAW, type StoredSegment } from '../shared/recordings.ts';
 import { type DeviceRules, writeRemovedUntil } from './device.ts';
-import { type Folder, fileFact, removeFile, withFolder } from './folders.ts';
-import { diskBytesOf, listSegments, PROCESSED, RAW, type StoredSegment } from './recordings.ts';
 import { chooseRemovals, type RemovalStage, removalStages } from './retention.ts';
 import type { SurveyedDay } from './survey.ts';
 

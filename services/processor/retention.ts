@@ -5,7 +5,7 @@
  * before all others; recordings go only where their owner chose "overwrite".
  */
 import type { ProcessorConfig } from '../shared/contract.ts';
-import { byAge, diskBytesOf, hasFiles, type StoredSegment } from './recordings.ts';
+import { byAge, diskBytesOf, hasFiles, type StoredSegment } from '../shared/recordings.ts';
 
 export type RetentionRule = Pick<ProcessorConfig, 'reserveBytes' | 'reservePercent' | 'retention'>;
 

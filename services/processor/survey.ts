@@ -3,9 +3,8 @@
  * or kept in memory: a day's folder is listed anew only when something in it came or went.
  */
 import type { Processing } from '../shared/contract.ts';
+import { type Folder, folderChange, removeEmptyFolder, withFolder } from '../shared/folders.ts';
 import { errorText } from '../shared/log.ts';
-import { type DeviceRules, readDeviceRules, workOn } from './device.ts';
-import { type Folder, folderChange, removeEmptyFolder, withFolder } from './folders.ts';
 import {
   diskBytesOf,
   hasFiles,
@@ -16,7 +15,8 @@ import {
   RAW,
   type StoredSegment,
   segmentTitle,
-} from './recordings.ts';
+} from '../shared/recordings.ts';
+import { type DeviceRules, readDeviceRules, workOn } from './device.ts';
 import type { DayOnDisk } from './retention.ts';
 
 export interface SurveyedDay extends DayOnDisk {

@@ -4,8 +4,16 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { parseDerivedName } from '../shared/contract.ts';
-import { type Folder, moveDurably, namesIn, removeFile, withFolder, withFreshFile, withMadeFolder } from './folders.ts';
-import { PROCESSED } from './recordings.ts';
+import {
+  type Folder,
+  moveDurably,
+  namesIn,
+  removeFile,
+  withFolder,
+  withFreshFile,
+  withMadeFolder,
+} from '../shared/folders.ts';
+import { PROCESSED } from '../shared/recordings.ts';
 
 const WORK_FOLDER = '.work';
 

@@ -161,6 +161,20 @@ export const heartbeatSchema = z.object({
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
 
+/** One line that a Tier 2 container wrote: Redis `silvasonic:logs`, only while somebody is subscribed. */
+export const logLineSchema = z.object({
+  schema: z.literal(1),
+  service: z.string().max(64),
+  /** As in heartbeats: `recorder-<workspace>`, or the service's name. */
+  instance: z.string().max(200),
+  /** Unix milliseconds. */
+  at: z.number(),
+  stream: z.enum(['stdout', 'stderr']),
+  /** Without its line break; a longer line is cut. */
+  text: z.string().max(4000),
+});
+export type LogLine = z.infer<typeof logLineSchema>;
+
 /** What every service may tell a person in its status file, beside whatever else stands there. `Fine`: nothing. */
 export const serviceReportSchema = z.object({ reason: z.string().min(1).max(64), message: z.string().max(500) });
 export const NOTHING_TO_REPORT = 'Fine';

@@ -14,6 +14,9 @@ export interface FieldProblem {
   message: string;
 }
 
+/** Something outside that came parsed, or a sentence for a person that says what was given and what is allowed. */
+export type Parsed<T> = { ok: true; value: T } | { ok: false; message: string };
+
 /** A parsed value, or a sentence for a person; `fields` has one entry for each field that was refused. */
 export type ParsedFields<T> = { ok: true; value: T } | { ok: false; message: string; fields: FieldProblem[] };
 

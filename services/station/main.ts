@@ -7,13 +7,13 @@ import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type Wr
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
-import { createClock } from '../controller/clock.ts';
 import { BAD_CONFIG_EXIT_CODE, type ControllerConfig, findPackageFolder, readConfig } from '../controller/config.ts';
 import { type Controller, createController } from '../controller/controller.ts';
 import { startHealth } from '../controller/health.ts';
 import { waitForLock } from '../controller/lock.ts';
 import { createLog, type Log } from '../controller/log.ts';
 import { startWatchdog } from '../controller/watchdog.ts';
+import { createClock } from '../shared/clock.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findRunningEngine, startEngine } from './engine.ts';
 import { checkContainersRun, ensureImages, type PodmanCommand } from './images.ts';

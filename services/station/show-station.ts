@@ -1,10 +1,10 @@
 /** Keeps the terminal's picture of the station up to date: redrawn in place on a terminal, one line per change elsewhere. */
 
-import { createClock } from '../controller/clock.ts';
 import type { ControllerConfig } from '../controller/config.ts';
 import type { Controller } from '../controller/controller.ts';
 import type { Log } from '../controller/log.ts';
 import { createWorkspaces } from '../controller/workspaces.ts';
+import { createClock } from '../shared/clock.ts';
 import type { RecorderStatus } from '../shared/contract.ts';
 import { describeDevice, renderStation } from './terminal-view.ts';
 

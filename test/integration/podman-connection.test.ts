@@ -7,7 +7,7 @@ import { createServer as createNetServer, type Server, type Socket } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { createPodman } from '../../services/controller/podman.ts';
 import type { Clock, Engine } from '../../services/controller/world.ts';

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { createPodman } from '../../services/controller/podman.ts';
 import type { ActionOutcome, ContainerSpec, Engine, ObservedContainer } from '../../services/controller/world.ts';
 import { OBEDIENT, type SpecChanges, STUBBORN, testSpec } from './container-spec.ts';

@@ -2,7 +2,7 @@
 
 import postgres, { type Sql } from 'postgres';
 import { afterEach, expect } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { createStore, type StoreOptions } from '../../services/controller/store.ts';
 import type {

@@ -8,8 +8,8 @@ import {
   describeConfig,
   findPackageFolder,
   readConfig,
-  readPostgresPassword,
 } from '../../services/controller/config.ts';
+import { readPostgresPassword } from '../../services/shared/connections.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 const outside = { insideContainer: false };

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
 import { acquireLock, type HeldLock, waitForLock } from '../../services/controller/lock.ts';
 import { createLog } from '../../services/controller/log.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { buildProgram, runProgram } from './child-program.ts';
 
 const program = `

@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
 import { createLog, createStateLog, type LogLevel } from '../../services/controller/log.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { buildProgram, runProgram } from './child-program.ts';
 
 let folder = '';

@@ -1,7 +1,6 @@
 /** Retention as arithmetic: what goes, what stays, and when the disk is full. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hasFiles, type StoredSegment, segmentTitle } from '../../services/processor/recordings.ts';
 import {
   bytesToFree,
   chooseRemovals,
@@ -11,6 +10,7 @@ import {
   reserveOf,
 } from '../../services/processor/retention.ts';
 import { formatSegmentName } from '../../services/shared/contract.ts';
+import { hasFiles, type StoredSegment, segmentTitle } from '../../services/shared/recordings.ts';
 import { OAK, POND } from './processor-place.ts';
 
 const DAY_MS = 24 * 3_600_000;

@@ -9,7 +9,6 @@ import { readProcessorSettings } from '../../services/processor/config.ts';
 import { workOn } from '../../services/processor/device.ts';
 import { createFailures } from '../../services/processor/failures.ts';
 import { createOverviewBuilder } from '../../services/processor/overview.ts';
-import { isDayName, type StoredSegment } from '../../services/processor/recordings.ts';
 import { type Situation, tell } from '../../services/processor/telling.ts';
 import { BrokenRecording, guanoText, readWavFile } from '../../services/processor/wav-file.ts';
 import {
@@ -19,6 +18,7 @@ import {
   parseDerivedName,
   processorConfigSchema,
 } from '../../services/shared/contract.ts';
+import { isDayName, type StoredSegment } from '../../services/shared/recordings.ts';
 import { OAK, sampleWav, segmentAt } from './processor-place.ts';
 
 const SEGMENT = segmentAt(OAK, '2026-05-01T04:05:06Z', 7);

@@ -16,12 +16,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createClock } from '../../services/controller/clock.ts';
-import { readHostileFile } from '../../services/controller/hostile-file.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { createWorkspaces } from '../../services/controller/workspaces.ts';
 import type { Clock, DesiredState, DeviceRow, Workspaces } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import type { RecorderStatus } from '../../services/shared/contract.ts';
+import { readHostileFile } from '../../services/shared/hostile-file.ts';
 import { buildProgram, runProgram } from './child-program.ts';
 
 const WORKSPACE = 'ultramic-0a1b2c3d';
@@ -170,7 +170,7 @@ describe('readStatus', () => {
     chmodSync(file, 0);
     for (const path of [folder, run, join(run, WORKSPACE)]) chmodSync(path, 0o755);
     const program = `
-      import { createClock } from './clock.ts';
+      import { createClock } from '../shared/clock.ts';
       import { createLog } from './log.ts';
       import { createWorkspaces } from './workspaces.ts';
       const workspaces = createWorkspaces({ recorderWorkspace: '/nowhere', controllerWorkspace: '/nowhere',

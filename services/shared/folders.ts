@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, opendir, rename, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '../shared/log.ts';
+import { errorCode } from './log.ts';
 
 const ROOT = constants.O_RDONLY | constants.O_DIRECTORY;
 const FOLDER = ROOT | constants.O_NOFOLLOW;

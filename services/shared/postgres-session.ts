@@ -5,7 +5,8 @@
 import { connect, type Socket } from 'node:net';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import type { Clock, Parsed } from './world.ts';
+import type { Clock } from './clock.ts';
+import type { Parsed } from './parse.ts';
 
 /** How to reach the database. A `host` that begins with a slash is the folder of a Unix socket. */
 export interface StoreConnection {
@@ -19,6 +20,8 @@ export interface StoreConnection {
 
 export interface SessionOptions {
   connections: number;
+  /** How the server lists this connection. */
+  applicationName: string;
   /** The role that all statements run as; null: the user's own. */
   role: string | null;
   /** The server gives a statement up after this. Milliseconds. */
@@ -79,7 +82,7 @@ export async function openSession(connection: StoreConnection, options: SessionO
     max_lifetime: null,
     onnotice: () => {},
     connection: {
-      application_name: 'silvasonic-controller',
+      application_name: options.applicationName,
       statement_timeout: options.statementTimeoutMs,
       lock_timeout: LOCK_TIMEOUT_MS,
       idle_in_transaction_session_timeout: 10_000,

@@ -1,5 +1,14 @@
-/** The real clock. */
-import type { Clock } from './world.ts';
+/** Time as an argument, and the real clock. */
+
+/** Monotonic time, wall time and timers; the simulation has its own. */
+export interface Clock {
+  /** Monotonic, milliseconds. */
+  nowMs(): number;
+  /** Unix milliseconds; jumps when the clock is set. */
+  wallMs(): number;
+  /** Calls back once after `delayMs`; returns its cancellation. */
+  timer(delayMs: number, callback: () => void): () => void;
+}
 
 /** Node fires a timer at once whose delay does not fit into 31 bits, so a longer wait goes in steps. Milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -11,7 +11,7 @@ import {
   parseSegmentName,
   type SegmentName,
   segmentDay,
-} from '../shared/contract.ts';
+} from './contract.ts';
 import { type FileFact, type Folder, fileFact, namesIn, withFolder } from './folders.ts';
 
 /** Folders within a workspace. */
