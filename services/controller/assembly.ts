@@ -8,13 +8,13 @@ import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { createClock } from '../shared/clock.ts';
 import { readPostgresPassword } from '../shared/connections.ts';
 import { type SeedProfile, seedHash } from '../shared/profile.ts';
+import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
 import type { ControllerConfig } from './config.ts';
 import type { ControllerPorts, ControllerSettings } from './controller.ts';
 import type { Log } from './log.ts';
 import { createMicrophoneSource } from './microphones.ts';
 import { createPodman } from './podman.ts';
-import { loadCatalogue, loadSeedProfiles } from './seeds.ts';
 import { createStore } from './store.ts';
 import { createWorkspaces } from './workspaces.ts';
 

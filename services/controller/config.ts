@@ -2,9 +2,7 @@
  * The controller's configuration: every environment variable it knows, their defaults, and the one place that turns
  * them into values. Reading is pure: environment in, configuration or the full list of problems out.
  */
-import { existsSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { z } from 'zod';
 import {
   connectionConflicts,
@@ -28,9 +26,7 @@ import {
   wholeNumber,
   withoutCredentials,
 } from '../shared/environment.ts';
-
-/** How a process ends whose configuration is wrong (`EX_CONFIG` of sysexits.h). */
-export const BAD_CONFIG_EXIT_CODE = 78;
+import { findPackageFolder } from '../shared/surroundings.ts';
 
 export interface ControllerConfig {
   healthPort: number;
@@ -188,23 +184,6 @@ function assemble(
     migrationsFolder: join(packageFolder, 'migrations'),
     profilesFolder: join(packageFolder, 'profiles'),
   };
-}
-
-/**
- * The folder above `dist` or `services` in which the running module lies; `package.json`, `migrations` and `profiles`
- * stand there. Throws where the module lies in neither.
- */
-export function findPackageFolder(moduleUrl: string): string {
-  const file = fileURLToPath(moduleUrl);
-  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) {
-    if (['dist', 'services'].includes(basename(folder))) return dirname(folder);
-  }
-  throw new Error(`${file} lies in no folder named "dist" or "services", so its migrations cannot be found.`);
-}
-
-/** True in a Podman container, which marks itself with this file. */
-export function isInsideContainer(): boolean {
-  return existsSync('/run/.containerenv');
 }
 
 /** The configuration as JSON for logs and support: complete, but with no secret in it. */

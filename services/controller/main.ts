@@ -4,8 +4,9 @@
  */
 import { join } from 'node:path';
 import { createClock } from '../shared/clock.ts';
+import { BAD_CONFIG_EXIT_CODE, isInsideContainer } from '../shared/surroundings.ts';
 import { controllerSettings, createPorts, loadSeeds } from './assembly.ts';
-import { BAD_CONFIG_EXIT_CODE, describeConfig, isInsideContainer, readConfig } from './config.ts';
+import { describeConfig, readConfig } from './config.ts';
 import { type Controller, createController } from './controller.ts';
 import { type HealthServer, startHealth } from './health.ts';
 import { waitForLock } from './lock.ts';

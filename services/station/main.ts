@@ -7,7 +7,8 @@ import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type Wr
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
-import { BAD_CONFIG_EXIT_CODE, type ControllerConfig, findPackageFolder, readConfig } from '../controller/config.ts';
+import { type ControllerConfig, readConfig } from '../controller/config.ts';
+import { BAD_CONFIG_EXIT_CODE, findPackageFolder } from '../shared/surroundings.ts';
 import { type Controller, createController } from '../controller/controller.ts';
 import { startHealth } from '../controller/health.ts';
 import { waitForLock } from '../controller/lock.ts';

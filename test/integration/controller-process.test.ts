@@ -4,8 +4,9 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { BAD_CONFIG_EXIT_CODE, controllerVariables } from '../../services/controller/config.ts';
+import { controllerVariables } from '../../services/controller/config.ts';
 import { WATCHDOG_EXIT_CODE } from '../../services/controller/watchdog.ts';
+import { BAD_CONFIG_EXIT_CODE } from '../../services/shared/surroundings.ts';
 import { type DerivedImages, derivedImages } from './derived-images.ts';
 import { framesOf, recordedFiles } from './recorder-process.ts';
 import {

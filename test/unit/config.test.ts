@@ -6,10 +6,10 @@ import {
   type ControllerConfig,
   controllerVariables,
   describeConfig,
-  findPackageFolder,
   readConfig,
 } from '../../services/controller/config.ts';
 import { readPostgresPassword } from '../../services/shared/connections.ts';
+import { findPackageFolder } from '../../services/shared/surroundings.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 const outside = { insideContainer: false };

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { loadSeedProfiles } from '../../services/controller/seeds.ts';
 import { negotiate } from '../../services/shared/negotiate.ts';
 import { GENERIC_PROFILE_SLUG, matchProfile, VIRTUAL_PROFILE_SLUG } from '../../services/shared/profile.ts';
+import { loadSeedProfiles } from '../../services/shared/seeds.ts';
 import * as usb from '../integration/usb-devices.ts';
 
 const SEEDS = 'profiles/microphones';

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { DOCUMENT_MAX_BYTES, type ParsedFields } from '../shared/parse.ts';
+import { DOCUMENT_MAX_BYTES, type ParsedFields } from './parse.ts';
 
 /** More files than anybody has; the rest is named as a problem. */
 const MAX_FILES = 500;

@@ -1,6 +1,6 @@
 /** The microphone profiles and the catalogue of services that come with a release. */
-import { type CatalogueEntry, parseCatalogueYaml } from '../shared/catalogue.ts';
-import { parseProfileYaml, type SeedProfile } from '../shared/profile.ts';
+import { type CatalogueEntry, parseCatalogueYaml } from './catalogue.ts';
+import { parseProfileYaml, type SeedProfile } from './profile.ts';
 import { readSeedFolder } from './seed-folder.ts';
 
 /** Reads `profiles/microphones`. Never throws: what cannot be used is a sentence in `problems`. */
