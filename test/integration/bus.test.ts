@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createInProcessBus, createRedisBus } from '../../services/controller/bus.ts';
-import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import type { Bus } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, statusKey } from '../../services/shared/contract.ts';
 import { type RedisFixture, startRedis } from './redis.ts';
 

@@ -6,9 +6,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { createClock } from '../../services/shared/clock.ts';
 import { createPodman } from '../../services/controller/podman.ts';
 import type { Engine } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { findRunningEngine, startEngine } from '../../services/station/engine.ts';
 import { testSpec } from './container-spec.ts';
 import { processesOf, silentLog, type TestEngine, testEngine } from './engine.ts';

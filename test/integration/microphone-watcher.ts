@@ -5,9 +5,9 @@
  * With the argument `by-hand` time stands still, and each line of its input is one poll, answered by one line.
  */
 import { createInterface } from 'node:readline';
-import { createClock } from '../../services/shared/clock.ts';
 import { createMicrophoneSource, microphoneHolder } from '../../services/controller/microphones.ts';
 import type { Clock, DependencyState, Microphone } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 
 export interface WatcherLine {
   /** How often `onChange` was called so far. */

@@ -7,10 +7,10 @@ import { createServer as createNetServer, type Server, type Socket } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { createPodman } from '../../services/controller/podman.ts';
 import type { Clock, Engine } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { LABEL, OWNER } from '../../services/shared/contract.ts';
 import { testSpec } from './container-spec.ts';
 

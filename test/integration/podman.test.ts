@@ -5,9 +5,9 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { createClock } from '../../services/shared/clock.ts';
 import { createPodman } from '../../services/controller/podman.ts';
 import type { ActionOutcome, ContainerSpec, Engine, ObservedContainer } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { OBEDIENT, type SpecChanges, STUBBORN, testSpec } from './container-spec.ts';
 import { silentLog, TEST_IMAGE, type TestEngine, testEngine } from './engine.ts';
 

@@ -3,9 +3,9 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
-import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { prepareDatabase } from '../../services/controller/store-schema.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../services/station/embedded-postgres.ts';
 
 /** How to reach one database, as its superuser. */

@@ -2,7 +2,6 @@
 
 import postgres, { type Sql } from 'postgres';
 import { afterEach, expect } from 'vitest';
-import { createClock } from '../../services/shared/clock.ts';
 import { createLog } from '../../services/controller/log.ts';
 import { createStore, type StoreOptions } from '../../services/controller/store.ts';
 import type {
@@ -13,6 +12,7 @@ import type {
   Reading,
   Store,
 } from '../../services/controller/world.ts';
+import { createClock } from '../../services/shared/clock.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { profileConfigSchema, type SeedProfile } from '../../services/shared/profile.ts';
 import { type DatabaseAccess, MIGRATIONS_FOLDER } from './postgres.ts';
