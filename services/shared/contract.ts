@@ -13,6 +13,7 @@ import {
 } from './recording.ts';
 
 export * from './recording.ts';
+export * from './service-contract.ts';
 
 /** Labels on every Tier 2 container. `owner` and `station` together say "ours"; anything else is foreign. */
 export const LABEL = {
@@ -160,6 +161,12 @@ export const heartbeatSchema = z.object({
   details: z.record(z.string(), z.unknown()),
 });
 export type Heartbeat = z.infer<typeof heartbeatSchema>;
+
+/** What a subject's message says, maybe among other sentences, while a newer release waits for its next restart. */
+export const UPDATE_WAITING = {
+  reason: 'UpdateWaiting',
+  message: 'An update waits for the next restart; “apply now” does it at once.',
+} as const;
 
 /** One line that a Tier 2 container wrote: Redis `silvasonic:logs`, only while somebody is subscribed. */
 export const logLineSchema = z.object({

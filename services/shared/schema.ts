@@ -203,6 +203,10 @@ export const CONFIG_KEY = {
   autoEnrollment: 'auto_enrollment',
   /** Boolean, false unless said otherwise. */
   autoUpdate: 'auto_update',
+  /** Boolean, false unless said otherwise: the page may play what the microphones hear now. */
+  liveListening: 'live_listening',
+  /** `AlertSettings`: whom to tell what. */
+  alerts: 'alerts',
   /** Boolean: the marker file has been seen in the recordings' folder. The controller's. */
   workspaceMarked: 'workspace_marked',
 } as const;
@@ -221,8 +225,10 @@ export const systemConfig = pgTable(
           jsonb_typeof(${table.value}) = 'string' and ${table.value} #>> '{}' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
         when ${table.key} = 'station_name' then
           jsonb_typeof(${table.value}) = 'string' and char_length(${table.value} #>> '{}') <= 200
-        when ${table.key} in ('auto_enrollment', 'auto_update', 'workspace_marked') then
+        when ${table.key} in ('auto_enrollment', 'auto_update', 'live_listening', 'workspace_marked') then
           jsonb_typeof(${table.value}) = 'boolean'
+        when ${table.key} = 'alerts' then
+          jsonb_typeof(${table.value}) = 'object'
         when ${table.key} = 'position' then case
           when jsonb_typeof(${table.value}) = 'null' then true
           when jsonb_typeof(${table.value} -> 'latitude') = 'number' and jsonb_typeof(${table.value} -> 'longitude') = 'number' then
