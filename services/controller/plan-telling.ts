@@ -1,7 +1,7 @@
 /**
  * What a person is told of a subject: phase, reason and sentence of what runs, and which changes become events. Pure.
  */
-import { LABEL, type RecorderStatus } from '../shared/contract.ts';
+import { LABEL, type RecorderStatus, UPDATE_WAITING } from '../shared/contract.ts';
 import type { SubjectMemory } from './plan-memory.ts';
 import { type Context, type Decided, settled } from './plan-outcome.ts';
 import type { Explanation, ObservedContainer, Phase, ServicePhase, StationEvent, Wish } from './world.ts';
@@ -44,9 +44,7 @@ export function describeRunning(
 /** What a person should know of something that runs all the same. */
 function notes(wish: Extract<Wish, { kind: 'run' }>, container: ObservedContainer): Explanation[] {
   const warnings = wish.message === '' ? [] : [{ reason: wish.reason, message: wish.message }];
-  const update = isUpdateWaiting(wish, container)
-    ? [{ reason: 'UpdateWaiting', message: 'An update waits for the next restart; “apply now” does it at once.' }]
-    : [];
+  const update = isUpdateWaiting(wish, container) ? [UPDATE_WAITING] : [];
   return [...warnings, ...update];
 }
 

@@ -3,7 +3,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const services = ['controller', 'recorder', 'processor', 'station'].filter((name) =>
+const services = ['controller', 'recorder', 'processor', 'web', 'station'].filter((name) =>
   existsSync(`services/${name}/main.ts`),
 );
 const wanted = process.argv.slice(2);
@@ -26,3 +26,17 @@ await build({
     js: "import { createRequire as silvasonicCreateRequire } from 'node:module'; const require = silvasonicCreateRequire(import.meta.url);",
   },
 });
+
+// What the page sends to browsers. The page and the one-command station bring it along.
+if (entries.some((name) => name === 'web' || name === 'station')) {
+  await build({
+    entryPoints: ['services/web/browser/page.ts', 'services/web/browser/style.css', 'services/web/browser/icon.svg'],
+    outdir: 'dist/web-assets',
+    bundle: true,
+    minify: true,
+    target: ['chrome111', 'firefox120', 'safari17.5'],
+    format: 'esm',
+    loader: { '.svg': 'copy' },
+    logLevel: 'warning',
+  });
+}

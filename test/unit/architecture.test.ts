@@ -57,7 +57,7 @@ describe('a package is used in one place', () => {
     ['usb', /^services\/controller\/microphones\.ts$/],
     [
       'drizzle-orm',
-      /^services\/(controller\/store[a-z-]*|shared\/(schema|postgres-session)|web\/(database|[a-z-]+-queries))\.ts$/,
+      /^services\/(controller\/store[a-z-]*|shared\/(schema|postgres-session)|web\/(database|owner|[a-z-]+-queries))\.ts$/,
     ],
     ['postgres', /^services\/(shared\/postgres-session|controller\/store-failure)\.ts$/],
     ['fastify', /^services\/(controller\/health|web\/.*)\.ts$/],

@@ -1,0 +1,178 @@
+/**
+ * Every text of the page, in one place: a translation is another object of this form. Sentences about a device or service
+ * come from the controller and stand in the database; here is what is around them.
+ */
+import { LOCK_OUT_MS, MOST_FAILURES } from './attempts.ts';
+import { PASSWORD_LENGTH } from './password.ts';
+
+const plural = (count: number, one: string, many: string): string => (count === 1 ? `1 ${one}` : `${count} ${many}`);
+
+export const texts = {
+  language: 'en',
+  product: 'Silvasonic',
+  station: 'Station',
+  skipToContent: 'Skip to the content',
+  navigation: {
+    label: 'Pages',
+    dashboard: 'Microphones',
+    profiles: 'Profiles',
+    services: 'Services',
+    events: 'Events',
+    logs: 'Logs',
+    settings: 'Settings',
+    about: 'About',
+    signOut: 'Sign out',
+  },
+  connection: {
+    lost: 'Connection lost. What you see is the last known state; trying again …',
+    back: 'Connected again.',
+  },
+  general: {
+    save: 'Save',
+    cancel: 'Cancel',
+    back: 'Back',
+    yes: 'Yes',
+    no: 'No',
+    none: 'None',
+    unknown: 'Unknown',
+    optional: 'optional',
+    asProfile: (value: string) => `as the profile says (${value})`,
+    problems: 'Problems',
+  },
+  phases: {
+    offline: 'offline',
+    pending: 'new',
+    ignored: 'ignored',
+    disabled: 'off',
+    waiting: 'waiting',
+    starting: 'starting',
+    recording: 'recording',
+    running: 'running',
+    stalled: 'stalled',
+    backoff: 'trying again',
+    blocked: 'blocked',
+    stopping: 'stopping',
+    pulling: 'fetching',
+  },
+  dashboard: {
+    title: 'Microphones',
+    line: (recording: number, wanted: number) =>
+      wanted === 0 ? 'Nothing to record' : `${recording} of ${wanted} recording`,
+    empty: {
+      title: 'No microphone yet',
+      steps: [
+        'Plug a USB microphone into the station. Within a second it appears here and records; nothing has to be set.',
+        'A device that is a webcam or a headset as well waits here for your decision.',
+        'If nothing appears: try another cable and another port, and look at Events.',
+      ],
+    },
+    microphones: 'Microphones',
+    waiting: 'New devices',
+    waitingHint: 'These can hear, but may be something else. Decide what they are.',
+    absent: 'Not plugged in',
+    ignored: 'Ignored',
+    services: 'Services',
+    recent: 'What happened',
+    allEvents: 'All events',
+    host: 'Station',
+    load: (load: number, cpus: number) => `Load ${load.toFixed(1)} of ${cpus}`,
+    memory: (free: string, total: string) => `Memory ${free} of ${total} free`,
+    disk: (free: string, total: string) => `Disk ${free} of ${total} free`,
+    diskUnknown: 'The disk cannot be asked.',
+    daysLeft: (days: number) => (days > 999 ? 'room for years' : `full in ${plural(Math.floor(days), 'day', 'days')}`),
+    withoutDatabase: (why: string) =>
+      `The database is away: what you see are its last known rows, and nothing can be changed. Recorders go on. ${why}`,
+    withoutRedis: (why: string) =>
+      `Redis is away: changes take effect within half a minute instead of at once, and no logs can be shown. ${why}`,
+  },
+  microphone: {
+    levels: (channel: number) => `Level of channel ${channel}`,
+    silent: 'silent',
+    clipped: 'too loud',
+    noLevels: 'No levels: the recorder says nothing.',
+    segment: (seconds: number) => `files of ${seconds} s`,
+    lastFile: 'Last file',
+    noFile: 'No file yet',
+    spectrogram: (name: string) => `Latest spectrogram of ${name}`,
+    switchOn: 'Switch on',
+    switchOff: 'Switch off',
+    on: 'on',
+    off: 'off',
+    applying: 'Applying …',
+    inEffect: 'In effect',
+    updateWaiting: 'Update waiting',
+    applyNow: 'Apply now',
+    restart: 'Restart',
+    enroll: 'Record with it',
+    ignore: 'Ignore',
+    suggested: 'suggested',
+    profile: 'Profile',
+    open: 'Details',
+    virtual: 'virtual',
+    lost: (frames: number) => (frames === 0 ? 'nothing lost' : `${plural(frames, 'frame', 'frames')} lost`),
+    overruns: (count: number) => plural(count, 'overrun', 'overruns'),
+    since: 'since',
+    unnamed: 'Unnamed microphone',
+  },
+  confirm: {
+    title: 'Really?',
+    costsRecording: (name: string) =>
+      `“${name}” records now. This ends its current file at once; a new one begins a few seconds later if it is to go on, and those seconds are missing.`,
+    endsRecording: (name: string) => `“${name}” records now. This ends its recording. What has been recorded stays.`,
+    switchOff: (name: string) => `Switch “${name}” off`,
+    ignore: (name: string) => `Ignore “${name}”`,
+    restart: (name: string) => `Restart the recorder of “${name}”`,
+    applyNow: (name: string) => `Apply the update to “${name}”`,
+    keepGoing: 'No, leave it as it is',
+  },
+  told: {
+    saved: 'Saved.',
+    switchedOn: 'Switched on.',
+    switchedOff: 'Switched off.',
+    enrolled: 'It is taken in.',
+    ignored: 'It is ignored from now on.',
+    forgotten: 'It is forgotten. Its recordings stay.',
+    restarted: 'It is restarted.',
+    removed: 'Removed.',
+    reset: 'Reset to what came with the station.',
+    passwordChanged: 'The password is changed, and every other browser signed out.',
+    signedOut: 'You are signed out.',
+    sent: 'Sent.',
+  },
+  signIn: {
+    title: 'Sign in',
+    password: 'Password',
+    submit: 'Sign in',
+    wrong: 'That is not the password.',
+    locked: (seconds: number) =>
+      `Too many attempts. After ${MOST_FAILURES} wrong ones it takes ${LOCK_OUT_MS / 1000} s: try again in ${plural(seconds, 'second', 'seconds')}.`,
+    lost: 'Password lost? The README says how to set a new one.',
+  },
+  setup: {
+    title: 'First visit',
+    intro:
+      'This station has no owner yet. Whoever sets its password now may change everything on it, so first prove that it is yours.',
+    code: 'Setup code',
+    codeHint:
+      'The station prints it when it starts: on the terminal of npm start, or in the log of the page’s service.',
+    password: 'New password',
+    passwordHint: `At least ${PASSWORD_LENGTH.min} characters. A few words are easy to remember and hard to guess.`,
+    repeat: 'The same again',
+    submit: 'Set the password',
+    wrongCode: 'That is not the setup code.',
+    notTheSame: 'The two passwords are not the same.',
+  },
+  errors: {
+    notFound: 'There is no such page.',
+    notFoundHint: 'It may have been removed, or the address is mistyped.',
+    forged:
+      'This form was not made by this page for this browser, so nothing was done. Load the page again and repeat it.',
+    tooLarge: 'That is too much at once; nothing was done.',
+    malformed: 'That cannot be read; nothing was done.',
+    away: 'The database is away, so nothing can be changed just now. Recorders go on. Try again in a minute.',
+    internal: 'Something went wrong here; the log of the page’s service says what. Recorders are not affected.',
+    title: 'Not possible',
+  },
+} as const;
+
+export type Texts = typeof texts;
