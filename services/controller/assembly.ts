@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { createClock } from '../shared/clock.ts';
-import { readPostgresPassword } from '../shared/connections.ts';
+import { PAGE_USER, readPasswordFile, readPostgresPassword } from '../shared/connections.ts';
 import { type SeedProfile, seedHash } from '../shared/profile.ts';
 import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
@@ -15,7 +15,7 @@ import type { ControllerPorts, ControllerSettings } from './controller.ts';
 import type { Log } from './log.ts';
 import { createMicrophoneSource } from './microphones.ts';
 import { createPodman } from './podman.ts';
-import { createStore } from './store.ts';
+import { createStore, type PageLogin } from './store.ts';
 import { createWorkspaces } from './workspaces.ts';
 
 /** Advancing for this long is good running. */
@@ -54,6 +54,7 @@ export function createPorts(config: ControllerConfig, seeds: Seeds, log: Log): C
       migrationsFolder: config.migrationsFolder,
       seedProfiles: seeds.profiles,
       seedServices: seeds.catalogue.map(({ name, enabled }) => ({ name, enabled, settings: {} })),
+      pageLogin: pageLogin(config),
       clock,
       log,
     }),
@@ -70,6 +71,11 @@ export function createPorts(config: ControllerConfig, seeds: Seeds, log: Log): C
       clock,
     }),
   };
+}
+
+function pageLogin({ pagePasswordFile }: ControllerConfig): PageLogin | null {
+  if (pagePasswordFile === null) return null;
+  return { user: PAGE_USER, password: () => readPasswordFile('SILVASONIC_PAGE_PASSWORD_FILE', pagePasswordFile) };
 }
 
 /** The configuration in the controller's own terms. */

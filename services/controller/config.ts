@@ -35,8 +35,11 @@ export interface ControllerConfig {
   socketPath: string;
   network: string;
   postgres: PostgresConfig;
-  /** null: there is no Redis, and none is missed. */
+  /** null: there is no Redis, and none is missed. Without the password that `redisPasswordFile` holds. */
   redisUrl: string | null;
+  redisPasswordFile: string | null;
+  /** Holds the password of the page's own login, which the controller makes; null: somebody else cares for that. */
+  pagePasswordFile: string | null;
   recorderImage: string;
   /** On the host: what binds name. */
   workspacePath: string;
@@ -47,6 +50,9 @@ export interface ControllerConfig {
   /** The same folders on the host. */
   hostRecorderWorkspace: string;
   hostRunPath: string;
+  /** What the environment says of them; null: nothing. In a container they are learned from its own mounts. */
+  givenWorkspacePath: string | null;
+  givenRunPath: string | null;
   reconcileIntervalMs: number;
   usbPollMs: number;
   offlineGraceMs: number;
@@ -96,6 +102,7 @@ export const controllerVariables = {
     fallback: 'silvasonic-net',
   },
   ...connectionVariables,
+  SILVASONIC_PAGE_PASSWORD_FILE: { ...pathVariable, fallback: null },
   SILVASONIC_RECORDER_IMAGE: {
     allowed: 'a fully qualified image with its tag, like localhost/silvasonic-recorder:latest',
     schema: qualifiedImage,
@@ -138,13 +145,17 @@ export function readConfig(environment: Environment, surroundings: ConfigSurroun
   const read = readVariables(environment, controllerVariables);
   const problems = [...(read.ok ? [] : read.problems), ...connectionConflicts(environment)];
   if (!read.ok || problems.length > 0) return { ok: false, problems };
-  return { ok: true, value: assemble(read.value, surroundings) };
+  const given = (name: 'SILVASONIC_WORKSPACE_PATH' | 'SILVASONIC_RUN_PATH') =>
+    (environment[name] ?? '').trim() === '' ? null : read.value[name];
+  const config = assemble(read.value, surroundings);
+  const givenWorkspacePath = given('SILVASONIC_WORKSPACE_PATH');
+  return { ok: true, value: { ...config, givenWorkspacePath, givenRunPath: given('SILVASONIC_RUN_PATH') } };
 }
 
 function assemble(
   values: Values<typeof controllerVariables>,
   { insideContainer, packageFolder = findPackageFolder(import.meta.url) }: ConfigSurroundings,
-): ControllerConfig {
+): Omit<ControllerConfig, 'givenWorkspacePath' | 'givenRunPath'> {
   const workspacePath = values.SILVASONIC_WORKSPACE_PATH;
   const hostRecorderWorkspace = join(workspacePath, 'recorder');
   const hostRunPath = values.SILVASONIC_RUN_PATH;
@@ -165,6 +176,8 @@ function assemble(
       database: values.POSTGRES_DB,
     },
     redisUrl: values.SILVASONIC_REDIS_URL,
+    redisPasswordFile: values.SILVASONIC_REDIS_PASSWORD_FILE,
+    pagePasswordFile: values.SILVASONIC_PAGE_PASSWORD_FILE,
     recorderImage: values.SILVASONIC_RECORDER_IMAGE,
     workspacePath,
     controllerWorkspace: insideContainer ? CONTAINER_PATH.controllerWorkspace : join(workspacePath, 'controller'),

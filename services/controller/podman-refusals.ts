@@ -16,7 +16,7 @@ export function explainRefusal(step: 'create' | 'start', refusal: Refusal, spec:
       message: `There is no image ${spec.image} on this machine: build it, or fetch it with "podman pull ${spec.image}".`,
     };
   }
-  if (/network/i.test(message) && /not found|unable to find/i.test(message)) {
+  if (isNetworkMissing(message)) {
     return {
       kind: 'blocked',
       reason: 'NetworkMissing',
@@ -31,6 +31,10 @@ export function explainRefusal(step: 'create' | 'start', refusal: Refusal, spec:
       message: `Podman could not ${step} ${spec.name} (HTTP ${refusal.status}): ${message}`,
     }
   );
+}
+
+export function isNetworkMissing(message: string): boolean {
+  return /network/i.test(message) && /not found|unable to find/i.test(message);
 }
 
 const MISSING = /no such file|no such device|not exist/i;

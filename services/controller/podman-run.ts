@@ -12,7 +12,8 @@ import {
   mergeConcessions,
   missingLimits,
 } from './podman-limits.ts';
-import { explainRefusal } from './podman-refusals.ts';
+import { createNetwork } from './podman-network.ts';
+import { explainRefusal, isNetworkMissing } from './podman-refusals.ts';
 import { removeContainer } from './podman-remove.ts';
 import type { ActionOutcome, ContainerSpec } from './world.ts';
 
@@ -89,17 +90,26 @@ export function createRunner(api: Api, log: Log): Runner {
 }
 
 async function create(api: Api, spec: ContainerSpec, concessions: Concessions): Promise<Step<string>> {
-  const answer = await api.call({
-    what: `create ${spec.name}`,
-    deadlineMs: CREATE_DEADLINE_MS,
-    schema: z.object({ id: z.string().min(1) }),
-    send: (docker, abortSignal) => docker.createContainer({ ...createBody(spec, concessions), abortSignal }),
-  });
+  let answer = await attemptCreate(api, spec, concessions);
+  if (answer.kind === 'refused' && isNetworkMissing(answer.message)) {
+    const message = await createNetwork(api, spec.network);
+    if (message !== null) return { ok: false, outcome: { kind: 'failed', reason: 'NetworkMissing', message } };
+    answer = await attemptCreate(api, spec, concessions);
+  }
   if (answer.kind === 'answer') return { ok: true, value: answer.value.id };
   if (answer.kind !== 'refused') return { ok: false, outcome: noAnswer(answer) };
   // Podman 4 answers 500 to a name that is taken, Docker and others 409.
   const nameTaken = answer.status === 409 || /already in use/i.test(answer.message);
   return { ok: false, outcome: nameTaken ? await lookAtHolder(api, spec) : explainRefusal('create', answer, spec) };
+}
+
+function attemptCreate(api: Api, spec: ContainerSpec, concessions: Concessions): Promise<Answer<{ id: string }>> {
+  return api.call({
+    what: `create ${spec.name}`,
+    deadlineMs: CREATE_DEADLINE_MS,
+    schema: z.object({ id: z.string().min(1) }),
+    send: (docker, abortSignal) => docker.createContainer({ ...createBody(spec, concessions), abortSignal }),
+  });
 }
 
 /** A refused start is tidied up; without an answer nobody knows what happened, and the next list will tell. */

@@ -1,5 +1,6 @@
 /** How database and Redis are reached: the variables that controller and page have in common, and the password. */
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { absolutePath, type Environment, hostName, redisUrl, wholeNumber } from './environment.ts';
 import type { Parsed } from './parse.ts';
@@ -15,6 +16,9 @@ export interface PostgresConfig {
   database: string;
 }
 
+/** The page's own login at the database, where the controller makes it. */
+export const PAGE_USER = 'silvasonic_page';
+
 export const portVariable = { allowed: 'a port, 1 to 65535', schema: wholeNumber(1, 65535) };
 export const pathVariable = { allowed: 'an absolute path without "..", "//" or a colon', schema: absolutePath() };
 export const logLevelVariable = {
@@ -29,6 +33,7 @@ const databaseName = {
   allowed: '1 to 63 letters, digits, _ or -',
   schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/),
 };
+const FILE_POLL_MS = 200;
 const PASSWORD = z.string().regex(/^[^\p{Cc}]{1,1000}$/u);
 
 export const connectionVariables = {
@@ -46,24 +51,65 @@ export const connectionVariables = {
     secret: true,
     empty: 'none',
   },
+  SILVASONIC_REDIS_PASSWORD_FILE: { ...pathVariable, fallback: null },
 } as const;
 
-/** What of the database's variables does not go together; one line each. */
+/** What of these variables does not go together; one line each. */
 export function connectionConflicts(environment: Environment): string[] {
-  if (!environment.POSTGRES_PASSWORD || !environment.POSTGRES_PASSWORD_FILE) return [];
-  return ['POSTGRES_PASSWORD_FILE: was given beside POSTGRES_PASSWORD; allowed: one of the two.'];
+  const problems: string[] = [];
+  if (environment.POSTGRES_PASSWORD && environment.POSTGRES_PASSWORD_FILE)
+    problems.push('POSTGRES_PASSWORD_FILE: was given beside POSTGRES_PASSWORD; allowed: one of the two.');
+  const redis = environment.SILVASONIC_REDIS_URL ?? '';
+  if (environment.SILVASONIC_REDIS_PASSWORD_FILE && URL.canParse(redis) && new URL(redis).password !== '')
+    problems.push(
+      'SILVASONIC_REDIS_PASSWORD_FILE: was given beside a password in SILVASONIC_REDIS_URL; allowed: one of the two.',
+    );
+  return problems;
 }
 
 /** The password, from wherever it was given; null: none was. A line break at the file's end is not part of it. */
 export async function readPostgresPassword(postgres: PostgresConfig): Promise<Parsed<string | null>> {
   if (postgres.passwordFile === null) return { ok: true, value: postgres.password };
+  return await readPasswordFile('POSTGRES_PASSWORD_FILE', postgres.passwordFile);
+}
+
+/** A password from a file; `variable` is who named that file. A line break at its end is not part of the password. */
+export async function readPasswordFile(variable: string, file: string): Promise<Parsed<string>> {
   try {
-    const text = await readFile(postgres.passwordFile, { encoding: 'utf8', signal: AbortSignal.timeout(5000) });
+    const text = await readFile(file, { encoding: 'utf8', signal: AbortSignal.timeout(5000) });
     const password = text.replace(/\r?\n$/, '');
     if (PASSWORD.safeParse(password).success) return { ok: true, value: password };
-    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} does not hold exactly one line.` };
+    return { ok: false, message: `${variable}: ${file} does not hold exactly one line.` };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { ok: false, message: `POSTGRES_PASSWORD_FILE: ${postgres.passwordFile} cannot be read (${why}).` };
+    return { ok: false, message: `${variable}: ${file} cannot be read (${why}).` };
+  }
+}
+
+export interface RedisConfig {
+  /** null: there is no Redis, and none is missed. */
+  url: string | null;
+  /** null: the password is in the address, or there is none. */
+  passwordFile: string | null;
+}
+
+/** The address with the password that the file holds; null: there is no Redis. */
+export async function readRedisUrl({ url, passwordFile }: RedisConfig): Promise<Parsed<string | null>> {
+  if (url === null || passwordFile === null) return { ok: true, value: url };
+  const password = await readPasswordFile('SILVASONIC_REDIS_PASSWORD_FILE', passwordFile);
+  if (!password.ok) return password;
+  const address = new URL(url);
+  address.password = encodeURIComponent(password.value);
+  return { ok: true, value: address.href };
+}
+
+/** Until the file is there: whoever makes it may not have done so yet. `tell` gets the sentence, once per sentence. */
+export async function waitForRedisUrl(redis: RedisConfig, tell: (message: string) => void): Promise<string | null> {
+  for (let told = ''; ; ) {
+    const address = await readRedisUrl(redis);
+    if (address.ok) return address.value;
+    if (address.message !== told) tell(address.message);
+    told = address.message;
+    await delay(FILE_POLL_MS);
   }
 }

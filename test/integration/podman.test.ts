@@ -221,11 +221,6 @@ describe('what cannot be started leaves nothing behind and says what to do', () 
       { kind: 'blocked', reason: 'ImageMissing', message: expect.stringMatching(/podman pull/) },
     ],
     [
-      'no network',
-      { network: 'nowhere' },
-      { kind: 'blocked', reason: 'NetworkMissing', message: expect.stringMatching(/podman network create nowhere/) },
-    ],
-    [
       'no device',
       { devices: [{ path: '/dev/snd/pcmC99D0c', major: 116, minor: 99 }] },
       { kind: 'failed', reason: 'DeviceMissing', message: expect.stringMatching(/pcmC99D0c/) },
@@ -237,6 +232,25 @@ describe('what cannot be started leaves nothing behind and says what to do', () 
     ],
   ])('%s', async (_what, changes, expected) => {
     expect(await podman.run(spec(changes))).toMatchObject(expected);
+    expect(await names()).toEqual([]);
+  });
+});
+
+describe('a network that is not there', () => {
+  test('is made for the first that needs it, marked as ours; the others join it', async () => {
+    const outcomes = await Promise.all(
+      ['first', 'second'].map((name) => podman.run(spec({ name, network: 'silvasonic-meadow' }))),
+    );
+    for (const outcome of outcomes) started(outcome);
+    const [network] = JSON.parse(await host.podman('network', 'inspect', 'silvasonic-meadow'));
+    expect(network).toMatchObject({ driver: 'bridge', internal: false, labels: { [LABEL.owner]: OWNER } });
+    for (const name of ['first', 'second'])
+      expect(Object.keys(Object(await inspect(name, '.NetworkSettings.Networks')))).toEqual(['silvasonic-meadow']);
+  });
+
+  test('and cannot be made: that is said', async () => {
+    const outcome = await podman.run(spec({ network: 'wood/edge' }));
+    expect(outcome).toMatchObject({ kind: 'failed', message: expect.stringMatching(/wood\/edge/) });
     expect(await names()).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ import {
   describeConfig,
   readConfig,
 } from '../../services/controller/config.ts';
-import { readPostgresPassword } from '../../services/shared/connections.ts';
+import { readPostgresPassword, readRedisUrl, waitForRedisUrl } from '../../services/shared/connections.ts';
 import { findPackageFolder } from '../../services/shared/surroundings.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
@@ -39,6 +39,8 @@ const wrong: Record<keyof typeof controllerVariables, string[]> = {
   POSTGRES_PASSWORD: ['two\nlines', 'x'.repeat(1001)],
   POSTGRES_PASSWORD_FILE: ['secret.txt', '/run/secrets/'.repeat(100)],
   POSTGRES_DB: ['silva sonic', 'a;b'],
+  SILVASONIC_REDIS_PASSWORD_FILE: ['redis.txt'],
+  SILVASONIC_PAGE_PASSWORD_FILE: ['./page'],
   SILVASONIC_REDIS_URL: ['redis', 'http://redis:6379', 'redis://', 'redis:6379'],
   SILVASONIC_RECORDER_IMAGE: [
     'silvasonic-recorder',
@@ -78,6 +80,8 @@ describe('readConfig', () => {
         database: 'silvasonic',
       },
       redisUrl: 'redis://redis:6379',
+      redisPasswordFile: null,
+      pagePasswordFile: null,
       recorderImage: 'localhost/silvasonic-recorder:latest',
       workspacePath: '/var/lib/silvasonic',
       controllerWorkspace: '/var/lib/silvasonic/controller',
@@ -85,6 +89,8 @@ describe('readConfig', () => {
       runPath: '/run/silvasonic',
       hostRecorderWorkspace: '/var/lib/silvasonic/recorder',
       hostRunPath: '/run/silvasonic',
+      givenWorkspacePath: null,
+      givenRunPath: null,
       reconcileIntervalMs: 30_000,
       usbPollMs: 250,
       offlineGraceMs: 3000,
@@ -150,6 +156,8 @@ describe('readConfig', () => {
       workspacePath: '/srv/silva',
       hostRecorderWorkspace: '/srv/silva/recorder',
       hostRunPath: '/run/user/1000/silva',
+      givenWorkspacePath: '/srv/silva',
+      givenRunPath: '/run/user/1000/silva',
     });
   });
 
@@ -240,6 +248,42 @@ describe('findPackageFolder', () => {
     expect(() => findPackageFolder('file:///app/lib/controller.js')).toThrow(
       '/app/lib/controller.js lies in no folder',
     );
+  });
+});
+
+describe('readRedisUrl', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'silvasonic-redis-'));
+  const passwordFile = join(folder, 'password');
+  const url = 'redis://redis:6379/2';
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('puts the password that a file holds into the address, whatever letters it has', async () => {
+    expect(await readRedisUrl({ url, passwordFile: null })).toEqual({ ok: true, value: url });
+    writeFileSync(passwordFile, 'a/b@c:d%é\n');
+    const read = await readRedisUrl({ url, passwordFile });
+    expect(read.ok && decodeURIComponent(new URL(read.value ?? '').password)).toBe('a/b@c:d%é');
+    expect(read).toMatchObject({ ok: true, value: expect.stringMatching(/@redis:6379\/2$/) });
+    expect(await readRedisUrl({ url: null, passwordFile: join(folder, 'none') })).toEqual({ ok: true, value: null });
+  });
+
+  it('waits for the file, and says once for what', async () => {
+    const later = join(folder, 'later');
+    const told: string[] = [];
+    const waiting = waitForRedisUrl({ url, passwordFile: later }, (message) => {
+      told.push(message);
+      if (told.length === 1) writeFileSync(later, '');
+      else writeFileSync(later, 'here');
+    });
+    expect(await waiting).toBe('redis://:here@redis:6379/2');
+    expect(told).toEqual([
+      expect.stringMatching(/SILVASONIC_REDIS_PASSWORD_FILE: .*later cannot be read/),
+      expect.stringMatching(/later does not hold exactly one line/),
+    ]);
+  });
+
+  it('is one of two ways to give a password', () => {
+    const both = { SILVASONIC_REDIS_URL: 'redis://:x@redis:6379', SILVASONIC_REDIS_PASSWORD_FILE: '/secrets/redis' };
+    expect(problems(both)).toEqual([expect.stringMatching(/^SILVASONIC_REDIS_PASSWORD_FILE: .*one of the two/)]);
   });
 });
 
