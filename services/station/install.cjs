@@ -94,6 +94,13 @@ function needs({
         dnf: 'e2fsprogs',
         pacman: 'e2fsprogs',
       },
+      {
+        why: 'a browser for the page',
+        commands: ['chromium', 'chromium-browser', 'google-chrome'],
+        apt: 'chromium',
+        dnf: 'chromium',
+        pacman: 'chromium',
+      },
       // Not Debian's redis-server: that one would start a daemon at every boot. redis-tools holds the same program.
       { why: 'Redis', commands: REDIS_PROGRAMS, apt: 'redis-tools', dnf: 'valkey', pacman: 'valkey' },
     );

@@ -7,17 +7,19 @@ import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type Wr
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
+import { createInProcessBus, type InProcessBus } from '../controller/bus.ts';
 import { type ControllerConfig, readConfig } from '../controller/config.ts';
-import { BAD_CONFIG_EXIT_CODE, findPackageFolder } from '../shared/surroundings.ts';
 import { type Controller, createController } from '../controller/controller.ts';
 import { startHealth } from '../controller/health.ts';
 import { waitForLock } from '../controller/lock.ts';
 import { createLog, type Log } from '../controller/log.ts';
 import { startWatchdog } from '../controller/watchdog.ts';
 import { createClock } from '../shared/clock.ts';
+import { BAD_CONFIG_EXIT_CODE, findPackageFolder } from '../shared/surroundings.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findRunningEngine, startEngine } from './engine.ts';
 import { checkContainersRun, ensureImages, type PodmanCommand } from './images.ts';
+import { type StationPage, startPage } from './page.ts';
 import { endPrograms, runProgram } from './run-program.ts';
 import { showStation } from './show-station.ts';
 
@@ -26,6 +28,8 @@ type Stop = { what: string; stop: () => Promise<unknown> };
 
 const WATCHDOG_TICKS = 10;
 const SAME_SIGNAL_MS = 2000;
+const CODE_ATTEMPTS = 60;
+const CODE_RETRY_MS = 500;
 const LOG_MAX_BYTES = 10 * 1024 * 1024;
 
 interface Folders {
@@ -64,7 +68,9 @@ async function main(): Promise<void> {
     const socketPath = await startImages(folders, log, stops);
     if (ending.begun()) return;
     const config = await startDatabase(folders, socketPath, log, stops);
-    const controller = await startController(config, log, stops);
+    const bus = createInProcessBus();
+    const controller = await startController(config, bus, log, stops);
+    await startStationPage({ config, bus, folders, logFile, stops });
     stops.push(showStation({ controller, config, folders, log }));
   } catch (cause) {
     if (ending.begun()) return;
@@ -127,13 +133,52 @@ async function startDatabase(folders: Folders, socketPath: string, log: Log, sto
   process.exit(BAD_CONFIG_EXIT_CODE);
 }
 
-async function startController(config: ControllerConfig, log: Log, stops: Stop[]): Promise<Controller> {
+interface PageParts {
+  config: ControllerConfig;
+  bus: InProcessBus;
+  folders: Folders;
+  logFile: WriteStream;
+  stops: Stop[];
+}
+
+async function startStationPage({ config, bus, folders, logFile, stops }: PageParts): Promise<void> {
+  const page = await startPage({
+    postgres: config.postgres,
+    dataFolder: folders.data,
+    runPath: folders.run,
+    bus,
+    writeLog: (line) => void logFile.write(line),
+  });
+  stops.push({ what: 'page', stop: page.stop });
+  console.log(`The page: ${page.addresses.join('  or  ')}`);
+  const code = await askForCode(page);
+  if (code !== null) console.log(`Setup code for the first visit: ${code}`);
+}
+
+/** The controller migrates the database at this moment. */
+async function askForCode(page: StationPage): Promise<string | null> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await page.setupCode();
+    } catch (cause) {
+      if (attempt === CODE_ATTEMPTS) throw cause;
+      await new Promise((resolve) => setTimeout(resolve, CODE_RETRY_MS));
+    }
+  }
+}
+
+async function startController(
+  config: ControllerConfig,
+  bus: InProcessBus,
+  log: Log,
+  stops: Stop[],
+): Promise<Controller> {
   const lock = await waitForLock(join(config.controllerWorkspace, 'controller.lock'), { log, clock: createClock() });
   stops.push({ what: 'lock', stop: lock.release });
   const seeds = loadSeeds(config, log);
   const watchdog = startWatchdog({ limitMs: WATCHDOG_TICKS * config.reconcileIntervalMs, log });
   const controller = createController(
-    createPorts(config, seeds, log),
+    { ...createPorts(config, seeds, log), bus },
     controllerSettings(config, seeds, watchdog.beat),
   );
   const health = await startHealth({

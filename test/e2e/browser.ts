@@ -1,5 +1,5 @@
 /** A real browser (Debian's Chromium), driven by playwright-core. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
@@ -33,7 +33,7 @@ const SWITCHES = [
 export async function startBrowser(options: BrowserOptions = {}): Promise<TestBrowser> {
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-browser-'));
   const context = await chromium.launchPersistentContext(folder, {
-    executablePath: '/usr/bin/chromium',
+    executablePath: findBrowser(),
     args: SWITCHES,
     viewport: { width: options.width ?? 1280, height: options.height ?? 900 },
     colorScheme: options.colorScheme ?? 'light',
@@ -50,4 +50,11 @@ export async function startBrowser(options: BrowserOptions = {}): Promise<TestBr
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function findBrowser(): string {
+  const names = ['chromium', 'chromium-browser', 'google-chrome'];
+  const found = names.map((name) => `/usr/bin/${name}`).find(existsSync);
+  if (found === undefined) throw new Error(`None of ${names.join(', ')} is in /usr/bin: install Chromium.`);
+  return found;
 }
