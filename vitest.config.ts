@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['test/unit/**/*.test.ts'],
+          include: ['test/unit/**/*.test.ts', 'test/contract/**/*.unit.test.ts', 'test/fuzz/**/*.test.ts'],
           sequence: { groupOrder: 1 },
           testTimeout: 20_000,
         },
@@ -22,7 +22,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['test/{integration,e2e}/**/*.test.ts'],
+          include: ['test/{integration,e2e}/**/*.test.ts', 'test/contract/**/*.integration.test.ts'],
           // After the rest: real time needs the machine to itself, and projects of one group must agree on their workers.
           sequence: { groupOrder: 2 },
           globalSetup: ['test/integration/global-setup.ts'],

@@ -2,9 +2,11 @@
  * An engine and the recorders in it, with the quirks of the real one: answers that come late, never, or after the deed
  * was done; lists that fail; events that are lost or doubled; stops that take ten seconds.
  */
+import { isOurs } from '../../services/controller/podman-container.ts';
 import type {
   ActionOutcome,
   ContainerSpec,
+  DependencyState,
   Engine,
   ObservedContainer,
   Reading,
@@ -76,11 +78,14 @@ export const quietFaults: EngineFaults = {
 };
 
 const START_MS = 100;
+const READ_DEADLINE_MS = 5000;
+/** How long after its return an engine is found again by whoever follows its events. */
+const RECONNECT_MS = 1000;
 const FRAMES_PER_MS = 48;
 const never = <T>(): Promise<T> => new Promise<T>(() => {});
 
 export function createSimulatedEngine(clock: SimulatedClock, random: Random): SimulatedEngine {
-  const listeners = new Set<(name: string) => void>();
+  const listeners = new Set<(name: string, labels: ContainerSpec['labels'] | null) => void>();
   let made = 0;
   const engine: SimulatedEngine = {
     containers: new Map(),
@@ -94,25 +99,34 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
       if (container.state !== 'live') return;
       container.state = 'ended';
       container.exitCode = exitCode;
-      announce(container.spec.name);
+      announce(container.spec);
     },
     vanish(container) {
       engine.containers.delete(container.id);
-      announce(container.spec.name);
+      announce(container.spec);
     },
     statusOf: (workspace) => statusOf(engine, clock, workspace),
     port: (alive) => createPort(alive),
   };
 
-  function announce(name: string): void {
+  function announce({ name, labels }: ContainerSpec): void {
     if (random.chance(engine.faults.eventLost)) return;
     const times = random.chance(0.1) ? 2 : 1;
-    void clock.sleep(random.between(20, 290)).then(() => {
-      for (let time = 0; time < times; time += 1) for (const listener of listeners) listener(name);
+    void whenHeard(random.between(20, 290)).then((missed) => {
+      for (let time = 0; time < times; time += 1)
+        for (const listener of listeners) missed ? listener('', null) : listener(name, labels);
     });
   }
 
-  function make(spec: ContainerSpec): SimulatedContainer {
+  /** True: the engine was away meanwhile. What happens then is not told, but each new connection says "look". */
+  async function whenHeard(delayMs: number): Promise<boolean> {
+    await clock.sleep(delayMs);
+    let missed = false;
+    for (; engine.faults.away; missed = true) await clock.sleep(RECONNECT_MS);
+    return missed;
+  }
+
+  function make(spec: ContainerSpec, isStarted = true): SimulatedContainer {
     made += 1;
     const deviceId = spec.labels[LABEL.deviceId] ?? '';
     const imageId = engine.images.get(spec.image) ?? 'none';
@@ -123,7 +137,7 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
       deviceId,
       workspace: spec.binds[0]?.source.split('/').at(-1) ?? '',
       imageId,
-      state: 'live',
+      state: isStarted ? 'live' : 'created',
       exitCode: null,
       startedAtMs: clock.nowMs(),
       behaviour: bad ? 'crashes' : (engine.behaviours.get(deviceId) ?? 'good'),
@@ -131,6 +145,7 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
       stopDelayMs: random.chance(engine.faults.slowStop) ? 10_000 : random.between(20, 300),
     };
     engine.containers.set(container.id, container);
+    if (!isStarted) return container;
     if (container.behaviour === 'crashes')
       void clock.sleep(random.between(50, 2000)).then(() => engine.kill(container, 1));
     if (container.behaviour === 'stalls') container.frozenAtMs = clock.nowMs() + random.between(0, 5000);
@@ -146,14 +161,18 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
       return { kind: 'unknown', message: 'No answer within 20 s.' };
     }
     await clock.sleep(START_MS);
-    if ([...engine.containers.values()].some(({ spec: other }) => other.name === spec.name)) {
-      return { kind: 'lookAgain', message: 'The name is in use.' };
+    const holder = [...engine.containers.values()].find(({ spec: other }) => other.name === spec.name);
+    if (holder !== undefined) {
+      return isOurs(holder.spec.labels, spec.labels[LABEL.station])
+        ? { kind: 'lookAgain', message: 'The name is in use.' }
+        : { kind: 'blocked', reason: 'NameTaken', message: `Somebody else holds the name ${spec.name}.` };
     }
     if (!engine.images.has(spec.image))
-      return { kind: 'blocked', reason: 'ImageMissing', message: 'There is no such image.' };
+      return { kind: 'blocked', reason: 'ImageMissing', message: `There is no image ${spec.image}.` };
     if (random.chance(engine.faults.runFails))
       return { kind: 'failed', reason: 'StartFailed', message: 'It could not be started.' };
-    const container = make(spec);
+    // Creating and starting are two calls: the second may never have been made.
+    const container = make(spec, !unanswered || random.chance(0.5));
     if (unanswered) {
       await clock.sleep(20_000);
       return { kind: 'unknown', message: 'No answer within 20 s.' };
@@ -161,7 +180,7 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
     return { kind: 'done', containerId: container.id, refusedLimits: [] };
   }
 
-  async function remove(containerId: string): Promise<ActionOutcome> {
+  async function remove(containerId: string, stopTimeoutS: number): Promise<ActionOutcome> {
     if (engine.faults.away) return { kind: 'failed', reason: 'EngineUnavailable', message: 'The engine is away.' };
     const container = engine.containers.get(containerId);
     if (container === undefined) return { kind: 'done', containerId: null, refusedLimits: [] };
@@ -169,43 +188,60 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
       return { kind: 'failed', reason: 'StopFailed', message: 'It could not be stopped.' };
     if (container.state === 'live') engine.onStop(container);
     const unanswered = random.chance(engine.faults.removeUnanswered);
-    await clock.sleep(container.state === 'live' ? container.stopDelayMs : 10);
+    await clock.sleep(container.state === 'live' ? Math.min(container.stopDelayMs, stopTimeoutS * 1000) : 10);
     engine.containers.delete(containerId);
-    announce(container.spec.name);
+    announce(container.spec);
     if (!unanswered) return { kind: 'done', containerId: null, refusedLimits: [] };
     await clock.sleep(20_000);
     return { kind: 'unknown', message: 'No answer within 20 s.' };
   }
 
   function createPort(alive: () => boolean): Engine {
-    let listener: (name: string) => void = () => {};
+    let listener: (name: string, labels: ContainerSpec['labels'] | null) => void = () => {};
+    let dependency: DependencyState = { name: 'engine', state: 'down', message: '', sinceMs: clock.nowMs() };
     const whileAlive = async <T>(work: Promise<T>): Promise<T> => {
       const value = await work;
       return alive() ? value : never<T>();
     };
     const read = async <T>(value: () => T): Promise<Reading<T>> => {
       const startedAtMs = clock.nowMs();
-      if (engine.faults.away) return { ok: false, error: 'The engine is away.', startedAtMs };
+      const { away, listDelayMs } = engine.faults;
       const seen = value();
-      await clock.sleep(3 + engine.faults.listDelayMs);
-      return { ok: true, value: seen, startedAtMs };
+      if (!away) await clock.sleep(Math.min(READ_DEADLINE_MS, 3 + listDelayMs));
+      const failed = away || 3 + listDelayMs >= READ_DEADLINE_MS;
+      dependency = { ...dependency, state: failed ? 'down' : 'up' };
+      return failed
+        ? { ok: false, error: 'The engine does not answer.', startedAtMs }
+        : { ok: true, value: seen, startedAtMs };
+    };
+    const tag = async (imageId: string, reference: string): Promise<ActionOutcome> => {
+      if (engine.faults.away) return { kind: 'failed', reason: 'EngineUnavailable', message: 'The engine is away.' };
+      const inUse = [...engine.containers.values()].map((container) => container.imageId);
+      if (![...engine.images.values(), ...inUse].includes(imageId))
+        return { kind: 'lookAgain', message: `The image ${imageId} is gone.` };
+      engine.images.set(reference, imageId);
+      return { kind: 'done', containerId: null, refusedLimits: [] };
     };
     return {
       list: (stationId) => whileAlive(read(() => observe(engine, stationId))),
       images: (references) =>
         whileAlive(read(() => Object.fromEntries(references.map((tag) => [tag, engine.images.get(tag) ?? null])))),
       run: (spec) => whileAlive(run(spec)),
-      remove: (containerId) => whileAlive(remove(containerId)),
-      async tag(imageId, reference) {
-        engine.images.set(reference, imageId);
-        return await whileAlive(Promise.resolve<ActionOutcome>({ kind: 'done', containerId: null, refusedLimits: [] }));
-      },
-      watch(_stationId, onEvent) {
+      remove: (containerId, stopTimeoutS) => whileAlive(remove(containerId, stopTimeoutS)),
+      tag: (imageId, reference) => whileAlive(tag(imageId, reference)),
+      pull: () => whileAlive(Promise.resolve({ kind: 'failed', reason: 'PullFailed', message: 'No registry.' })),
+      followLog: () => () => {},
+      watch(stationId, onEvent) {
         listeners.delete(listener);
-        listener = (name) => alive() && onEvent(name);
+        const mine: typeof listener = (name, labels) => {
+          if (alive() && (labels === null || isOurs(labels, stationId))) onEvent(name);
+        };
+        listener = mine;
         listeners.add(listener);
+        // Each connection begins with "look": nobody knows what was missed before it.
+        void whenHeard(20).then(() => listeners.has(mine) && mine('', null));
       },
-      dependency: () => ({ name: 'engine', state: 'up', message: '', sinceMs: 0 }),
+      dependency: () => dependency,
       stop: async () => void listeners.delete(listener),
     };
   }
@@ -214,7 +250,7 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
 
 function observe(engine: SimulatedEngine, stationId: string): ObservedContainer[] {
   return [...engine.containers.values()]
-    .filter(({ spec }) => spec.labels[LABEL.station] === stationId)
+    .filter(({ spec }) => isOurs(spec.labels, stationId))
     .map(({ id, spec, imageId, state, exitCode }) => ({
       id,
       name: spec.name,

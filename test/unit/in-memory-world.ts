@@ -1,11 +1,13 @@
 /** Our own ports in memory: a clock that only the test moves, an engine, a database, folders. */
 
 import type { Log } from '../../services/controller/log.ts';
+import { isOurs } from '../../services/controller/podman-container.ts';
 import type {
   ActionOutcome,
   Bus,
   Changes,
   Clock,
+  ContainerSpec,
   DependencyState,
   DesiredState,
   Engine,
@@ -18,7 +20,7 @@ import type {
   Store,
   Workspaces,
 } from '../../services/controller/world.ts';
-import type { Processing, RecorderStatus } from '../../services/shared/contract.ts';
+import { LABEL, type Processing, type RecorderStatus } from '../../services/shared/contract.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
 export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quietLog };
@@ -81,6 +83,8 @@ export interface WorldState {
   started: string[];
   removed: string[];
   engineAway: boolean;
+  /** The engine takes every request and answers none. */
+  engineHangs: boolean;
   /** The engine takes this long to list. */
   listDelayMs: number;
   images: ImageIds;
@@ -118,6 +122,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     started: [],
     removed: [],
     engineAway: false,
+    engineHangs: false,
     listDelayMs: 0,
     images: { 'localhost/silvasonic-recorder:latest': 'sha256:aaaa' },
     statuses: new Map(),
@@ -243,52 +248,85 @@ export function applyChanges(database: DesiredState, changes: Changes): void {
   Object.assign(database.config, changes.config);
 }
 
+const READ_DEADLINE_MS = 5000;
+const ACTION_DEADLINE_MS = 20_000;
+
 function createEngine(state: WorldState, clock: Clock, good: Good, bad: Bad): InMemoryPorts['engine'] {
   let onEvent: (name: string) => void = () => {};
+  let watched = '';
+  let dependency: DependencyState = { ...up('engine'), state: 'down' };
   const done = (containerId: string | null): ActionOutcome => ({ kind: 'done', containerId, refusedLimits: [] });
+  const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => clock.timer(delayMs, resolve));
+  const read = async <T>(value: () => T, delayMs = 0): Promise<Reading<T>> => {
+    const startedAtMs = clock.nowMs();
+    if (state.engineHangs) await sleep(READ_DEADLINE_MS);
+    else if (delayMs > 0) await sleep(delayMs);
+    const failed = state.engineAway || state.engineHangs;
+    dependency = { ...dependency, state: failed ? 'down' : 'up' };
+    return failed ? bad('the engine is away') : good(value(), startedAtMs);
+  };
+  const act = async (work: () => ActionOutcome): Promise<ActionOutcome> => {
+    if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
+    if (!state.engineHangs) return work();
+    await sleep(ACTION_DEADLINE_MS);
+    return { kind: 'unknown', message: 'no answer within 20 s' };
+  };
   return {
-    async list() {
-      const startedAtMs = clock.nowMs();
-      if (state.listDelayMs > 0) await new Promise<void>((resolve) => clock.timer(state.listDelayMs, resolve));
-      return state.engineAway ? bad('the engine is away') : good(structuredClone(state.containers), startedAtMs);
-    },
-    images: async () => (state.engineAway ? bad('the engine is away') : good({ ...state.images })),
-    async run(spec) {
-      if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
-      if (state.containers.some(({ name }) => name === spec.name))
-        return { kind: 'lookAgain', message: 'the name is taken' };
-      if (state.images[spec.image] == null)
-        return { kind: 'blocked', reason: 'ImageMissing', message: 'no such image' };
-      const id = `c${state.started.length + 1}`;
-      state.started.push(spec.name);
-      state.containers.push({
-        id,
-        name: spec.name,
-        imageId: 'sha256:aaaa',
-        state: 'live',
-        exitCode: null,
-        oomKilled: false,
-        labels: spec.labels,
-      });
-      return done(id);
-    },
-    async remove(containerId) {
-      if (state.engineAway) return { kind: 'failed', reason: 'EngineUnavailable', message: 'the engine is away' };
-      state.removed.push(containerId);
-      state.containers = state.containers.filter(({ id }) => id !== containerId);
-      return done(null);
-    },
-    async tag(imageId, reference) {
-      state.images[reference] = imageId;
-      return done(null);
-    },
-    watch: (_stationId, callback) => {
+    list: (stationId) =>
+      read(
+        () => structuredClone(state.containers.filter(({ labels }) => isOurs(labels, stationId))),
+        state.listDelayMs,
+      ),
+    images: (references) =>
+      read(() => Object.fromEntries(references.map((reference) => [reference, state.images[reference] ?? null]))),
+    run: (spec) => act(() => runContainer(state, spec, done)),
+    remove: (containerId) =>
+      act(() => {
+        state.removed.push(containerId);
+        const gone = state.containers.find(({ id }) => id === containerId);
+        state.containers = state.containers.filter((container) => container !== gone);
+        if (gone !== undefined && isOurs(gone.labels, watched)) onEvent(gone.name);
+        return done(null);
+      }),
+    tag: (imageId, reference) =>
+      act(() => {
+        const known = [...Object.values(state.images), ...state.containers.map((container) => container.imageId)];
+        if (!known.includes(imageId)) return { kind: 'lookAgain', message: `the image ${imageId} is gone` };
+        state.images[reference] = imageId;
+        return done(null);
+      }),
+    pull: async (reference) => ({ kind: 'failed', reason: 'PullFailed', message: `No registry has ${reference}.` }),
+    followLog: () => () => {},
+    watch: (stationId, callback) => {
       onEvent = callback;
+      watched = stationId;
+      clock.timer(0, () => onEvent === callback && callback(''));
     },
     event: (name) => onEvent(name),
-    dependency: () => up('engine'),
-    stop: async () => {},
+    dependency: () => dependency,
+    async stop() {
+      onEvent = () => {};
+    },
   };
+}
+
+function runContainer(
+  state: WorldState,
+  { name, image, labels }: ContainerSpec,
+  done: (containerId: string) => ActionOutcome,
+): ActionOutcome {
+  const holder = state.containers.find((container) => container.name === name);
+  if (holder !== undefined) {
+    return isOurs(holder.labels, labels[LABEL.station])
+      ? { kind: 'lookAgain', message: 'the name is taken' }
+      : { kind: 'blocked', reason: 'NameTaken', message: `somebody else holds the name ${name}` };
+  }
+  const imageId = state.images[image];
+  if (imageId == null) return { kind: 'blocked', reason: 'ImageMissing', message: `no image ${image}` };
+  const id = `c${state.started.length + 1}`;
+  state.started.push(name);
+  state.containers.push({ id, name, imageId, state: 'live', exitCode: null, oomKilled: false, labels: { ...labels } });
+  return done(id);
 }
 
 /** A recorder that lives advances, 48 frames a millisecond. */
