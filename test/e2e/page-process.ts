@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Page } from 'playwright-core';
 import { runProgram } from '../../services/station/run-program.ts';
 import { freePort, type TestStation } from '../integration/test-station.ts';
 
@@ -31,15 +32,20 @@ export async function buildPage(folder: string): Promise<string> {
 }
 
 /** Starts the page on the station's database, Redis and folders, and waits until it answers. */
-export async function startPage(station: TestStation, packageFolder: string): Promise<RunningPage> {
-  const port = await freePort();
+export async function startPage(
+  station: TestStation,
+  packageFolder: string,
+  environment: Record<string, string> = {},
+): Promise<RunningPage> {
+  const port = environment.SILVASONIC_WEB_PORT ?? String(await freePort());
   const webWorkspace = join(station.workspace, 'web');
   const child = spawn(process.execPath, ['--enable-source-maps', join(packageFolder, 'dist', 'web.js')], {
     env: {
       ...process.env,
       ...station.environment,
-      SILVASONIC_WEB_PORT: String(port),
+      SILVASONIC_WEB_PORT: port,
       SILVASONIC_WEB_BIND: '127.0.0.1',
+      ...environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -64,4 +70,23 @@ export async function startPage(station: TestStation, packageFolder: string): Pr
       await ended;
     },
   };
+}
+
+export const PASSWORD = 'correct horse battery';
+
+/** The first visit: sets the owner's password by the setup code, and is signed in then. */
+export async function setUp(browser: Page, page: RunningPage): Promise<void> {
+  await browser.goto(page.address);
+  await browser.fill('#code', page.setupCode());
+  await browser.fill('#password', PASSWORD);
+  await browser.fill('#repeat', PASSWORD);
+  await browser.click('button[type=submit]');
+  await browser.getByRole('navigation').waitFor();
+}
+
+export async function signIn(browser: Page, page: RunningPage): Promise<void> {
+  await browser.goto(page.address);
+  await browser.fill('#password', PASSWORD);
+  await browser.click('button[type=submit]');
+  await browser.getByRole('navigation').waitFor();
 }
