@@ -2,13 +2,15 @@
  * The adapters on the real world, made as the configuration says. The only place that makes them: `main` and the
  * one-command station start from here.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { createClock } from '../shared/clock.ts';
 import { PAGE_USER, readPasswordFile, readPostgresPassword } from '../shared/connections.ts';
 import { type SeedProfile, seedHash } from '../shared/profile.ts';
 import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
+import { postAlert } from './alert-post.ts';
+import { createAlerts } from './alerts.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
 import type { ControllerConfig } from './config.ts';
 import type { ControllerPorts, ControllerSettings } from './controller.ts';
@@ -67,8 +69,17 @@ export function createPorts(config: ControllerConfig, seeds: Seeds, log: Log): C
       recorderWorkspace: config.recorderWorkspace,
       controllerWorkspace: config.controllerWorkspace,
       runPath: config.runPath,
+      servicesFolder: config.servicesFolder,
+      secretsFolder: config.secretsFolder,
       log,
       clock,
+    }),
+    alerts: createAlerts({
+      clock,
+      log,
+      controllerWorkspace: config.controllerWorkspace,
+      runPath: config.runPath,
+      post: postAlert,
     }),
   };
 }
@@ -88,6 +99,11 @@ export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCyc
       recorderMemoryBytes: config.recorderMemoryBytes,
       recorderCpus: config.recorderCpus,
       network: config.network,
+      hostServicesFolder: join(dirname(config.hostRecorderWorkspace), 'services'),
+      hostSecretsFolder: join(dirname(config.hostRecorderWorkspace), 'secrets'),
+      // Podman gives this name of the host to every container.
+      pageUrl: `http://host.containers.internal:${config.webPort}`,
+      takenPorts: [config.healthPort, config.webPort],
     },
     catalogue: seeds.catalogue,
     seedHashes: new Map(seeds.profiles.map(({ slug, config }) => [slug, seedHash(config)])),

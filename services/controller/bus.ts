@@ -3,7 +3,7 @@
  * at most a tick, and a station without Redis records all the same.
  */
 import { Redis } from 'ioredis';
-import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, statusKey } from '../shared/contract.ts';
+import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, type LogLine, statusKey } from '../shared/contract.ts';
 import { withoutCredentials } from '../shared/environment.ts';
 import { createStateLog, type Log } from './log.ts';
 import type { Bus, Clock, DependencyState } from './world.ts';
@@ -22,6 +22,8 @@ export type InProcessBus = Bus & {
   nudge(): void;
   /** Returns its cancellation. */
   onHeartbeat(callback: (heartbeat: Heartbeat) => void): () => void;
+  /** Log lines come only while somebody listens here. Returns its cancellation. */
+  onLog(callback: (line: LogLine) => void): () => void;
 };
 
 const CONNECT_DEADLINE_MS = 5000;
@@ -57,14 +59,27 @@ export function createRedisBus({ url, clock, log, instance }: RedisBusOptions): 
     });
   const subscriber = createSubscriber({ open, clock, state, where });
   const publisher = createPublisher({ open, clock });
+  const told = async (sending: Promise<Published>): Promise<boolean> => {
+    const outcome = await sending;
+    // Frozen: the subscription would never say so by itself, and nudges may get lost.
+    if (outcome === 'late') subscriber.startOver(`Redis at ${where} does not answer.`);
+    return outcome === 'sent';
+  };
 
   return {
     start: subscriber.start,
-    async publish(heartbeat) {
-      const outcome = await publisher.publish(heartbeat);
-      // Frozen: the subscription would never say so by itself, and nudges may get lost.
-      if (outcome === 'late') subscriber.startOver(`Redis at ${where} does not answer.`);
-      return outcome === 'sent';
+    publish: (heartbeat) => told(publisher.send((redis) => sendHeartbeat(redis, heartbeat))),
+    publishLogs: (lines) => told(publisher.send((redis) => sendLogs(redis, lines))),
+    async logListeners() {
+      if (state.dependency().state !== 'up') return 0;
+      let listeners = 0;
+      await told(
+        publisher.send(async (redis) => {
+          listeners = await countListeners(redis);
+          return true;
+        }),
+      );
+      return listeners;
     },
     dependency: state.dependency,
     async stop() {
@@ -77,6 +92,7 @@ export function createRedisBus({ url, clock, log, instance }: RedisBusOptions): 
 /** Hands each heartbeat to whoever listens in this process; never fails. */
 export function createInProcessBus(): InProcessBus {
   const listeners = new Set<(heartbeat: Heartbeat) => void>();
+  const readers = new Set<(line: LogLine) => void>();
   let onNudge = (): void => {};
   return {
     start(callback) {
@@ -87,6 +103,15 @@ export function createInProcessBus(): InProcessBus {
       for (const listener of listeners) listener(heartbeat);
       return true;
     },
+    async publishLogs(lines) {
+      for (const line of lines) for (const reader of readers) reader(line);
+      return true;
+    },
+    logListeners: async () => readers.size,
+    onLog(callback) {
+      readers.add(callback);
+      return () => readers.delete(callback);
+    },
     onHeartbeat(callback) {
       listeners.add(callback);
       return () => listeners.delete(callback);
@@ -95,6 +120,7 @@ export function createInProcessBus(): InProcessBus {
     async stop() {
       onNudge = () => {};
       listeners.clear();
+      readers.clear();
     },
   };
 }
@@ -215,27 +241,21 @@ function createPublisher({ open, clock }: { open: Open; clock: Clock }) {
     return redis.status === 'ready' ? redis : null;
   };
 
-  const send = async (heartbeat: Heartbeat): Promise<Published> => {
-    const json = JSON.stringify(heartbeat);
+  const sendNow = async (work: (redis: Redis) => Promise<boolean>): Promise<Published> => {
     const ready = await connection();
-    if (ready === null) return 'failed';
-    const answers = await ready
-      .pipeline()
-      .set(statusKey(heartbeat.instance), json, 'EX', HEARTBEAT_TTL_S)
-      .publish(CHANNEL.status, json)
-      .exec();
-    return answers?.every(([error]) => error === null) ? 'sent' : 'failed';
+    return ready !== null && (await work(ready)) ? 'sent' : 'failed';
   };
 
   return {
-    publish(heartbeat: Heartbeat): Promise<Published> {
+    /** Within the deadline, or never. */
+    send(work: (redis: Redis) => Promise<boolean>): Promise<Published> {
       return new Promise((resolve) => {
         const cancel = clock.timer(PUBLISH_DEADLINE_MS, () => {
           // Not waited for any longer, and not sent when it thaws.
           redis?.disconnect(true);
           resolve('late');
         });
-        send(heartbeat)
+        sendNow(work)
           .catch((): Published => 'failed')
           .then((outcome) => {
             cancel();
@@ -247,4 +267,27 @@ function createPublisher({ open, clock }: { open: Open; clock: Clock }) {
       redis?.disconnect();
     },
   };
+}
+
+async function sendHeartbeat(redis: Redis, heartbeat: Heartbeat): Promise<boolean> {
+  const json = JSON.stringify(heartbeat);
+  const answers = await redis
+    .pipeline()
+    .set(statusKey(heartbeat.instance), json, 'EX', HEARTBEAT_TTL_S)
+    .publish(CHANNEL.status, json)
+    .exec();
+  return answers?.every(([error]) => error === null) === true;
+}
+
+async function sendLogs(redis: Redis, lines: readonly LogLine[]): Promise<boolean> {
+  const pipeline = redis.pipeline();
+  for (const line of lines) pipeline.publish(CHANNEL.logs, JSON.stringify(line));
+  const answers = await pipeline.exec();
+  return answers?.every(([error]) => error === null) === true;
+}
+
+async function countListeners(redis: Redis): Promise<number> {
+  // Channel, number, channel, number …
+  const answer: unknown = await redis.call('PUBSUB', 'NUMSUB', CHANNEL.logs);
+  return Array.isArray(answer) ? Number(answer[1]) || 0 : 0;
 }

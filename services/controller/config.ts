@@ -31,6 +31,8 @@ import { findPackageFolder } from '../shared/surroundings.ts';
 export interface ControllerConfig {
   healthPort: number;
   healthHost: string;
+  /** Of the page, on the host. */
+  webPort: number;
   /** The engine's socket, as this process sees it. */
   socketPath: string;
   network: string;
@@ -47,6 +49,9 @@ export interface ControllerConfig {
   controllerWorkspace: string;
   recorderWorkspace: string;
   runPath: string;
+  /** Of services of the catalogue: their own folders, and their secrets; beside that of the recordings. */
+  servicesFolder: string;
+  secretsFolder: string;
   /** The same folders on the host. */
   hostRecorderWorkspace: string;
   hostRunPath: string;
@@ -78,6 +83,8 @@ export interface ConfigSurroundings {
 const CONTAINER_PATH = {
   controllerWorkspace: '/app/workspace',
   recorderWorkspace: '/app/recorder-workspace',
+  services: '/app/services',
+  secrets: '/app/secrets',
   run: '/run/silvasonic',
 } as const;
 
@@ -91,6 +98,7 @@ const socket = { allowed: 'an absolute path of at most 107 bytes', schema: socke
 export const controllerVariables = {
   SILVASONIC_CONTROLLER_PORT: { ...portVariable, fallback: '9100' },
   SILVASONIC_CONTROLLER_BIND: { allowed: 'an IP address', schema: ipAddress, fallback: null },
+  SILVASONIC_WEB_PORT: { ...portVariable, fallback: '8090' },
   CONTAINER_SOCKET: { ...socket, fallback: null },
   SILVASONIC_PODMAN_SOCKET: { ...socket, fallback: null },
   SILVASONIC_NETWORK: {
@@ -165,6 +173,7 @@ function assemble(
     healthPort: values.SILVASONIC_CONTROLLER_PORT,
     // In a container, the loopback address would be out of reach for a published port.
     healthHost: values.SILVASONIC_CONTROLLER_BIND ?? (insideContainer ? '0.0.0.0' : '127.0.0.1'),
+    webPort: values.SILVASONIC_WEB_PORT,
     socketPath: values.CONTAINER_SOCKET ?? hostSocket ?? '/var/run/container.sock',
     network: values.SILVASONIC_NETWORK,
     postgres: {
@@ -183,6 +192,8 @@ function assemble(
     controllerWorkspace: insideContainer ? CONTAINER_PATH.controllerWorkspace : join(workspacePath, 'controller'),
     recorderWorkspace: insideContainer ? CONTAINER_PATH.recorderWorkspace : hostRecorderWorkspace,
     runPath: insideContainer ? CONTAINER_PATH.run : hostRunPath,
+    servicesFolder: insideContainer ? CONTAINER_PATH.services : join(workspacePath, 'services'),
+    secretsFolder: insideContainer ? CONTAINER_PATH.secrets : join(workspacePath, 'secrets'),
     hostRecorderWorkspace,
     hostRunPath,
     reconcileIntervalMs: values.SILVASONIC_RECONCILE_INTERVAL_S,

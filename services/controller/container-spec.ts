@@ -1,21 +1,12 @@
 /**
- * The complete container of a wish, with its two hashes: `intent`, what a person, the operator or the hardware decided, and
+ * The complete container of a recorder, with its two hashes: `intent`, what a person, the operator or the hardware decided, and
  * `template`, what our release decided. Pure.
  */
 import { createHash } from 'node:crypto';
-import type { CatalogueEntry } from '../shared/catalogue.ts';
-import {
-  LABEL,
-  OWNER,
-  RECORDER_ENV,
-  RECORDER_PATH,
-  type RecorderConfig,
-  SERVICE_PATH,
-  SERVICE_RUN_FOLDER,
-} from '../shared/contract.ts';
+import { LABEL, OWNER, RECORDER_ENV, RECORDER_PATH, type RecorderConfig } from '../shared/contract.ts';
 import { seedHash } from '../shared/profile.ts';
 import type { SpecInput } from './spec.ts';
-import type { ContainerSpec, DeviceRow, Microphone, ProfileRow, ServiceRow } from './world.ts';
+import type { ContainerSpec, DeviceRow, Microphone, ProfileRow } from './world.ts';
 
 /** What the person who installed the station set by environment, and what this release decides. */
 export interface Operator {
@@ -29,15 +20,22 @@ export interface Operator {
   recorderCpus: number;
   /** Network of the services of the catalogue. */
   network: string;
+  /** Absolute, on the host: their own folders and their secrets. */
+  hostServicesFolder: string;
+  hostSecretsFolder: string;
+  /** How they reach the page, without a slash at its end. */
+  pageUrl: string;
+  /** Ports of the host that the station itself uses. */
+  takenPorts: readonly number[];
 }
 
 const RECORDER_PIDS = 64;
 const RECORDER_OOM_SCORE_ADJ = -999;
 const RECORDER_TMPFS_BYTES = 16 * 1024 * 1024;
 /** Between SIGTERM and SIGKILL: a recorder needs well under a second to finish its file. */
-const STOP_TIMEOUT_S = 10;
+export const STOP_TIMEOUT_S = 10;
 const MEBIBYTE = 1024 * 1024;
-const SERVICE_TMPFS_BYTES = 64 * MEBIBYTE;
+const AS_THE_IMAGE_SAYS = { ports: [], entrypoint: null, command: null, user: null };
 const LOG_BYTES = 10 * MEBIBYTE;
 
 export type Container = { spec: ContainerSpec; intent: string; template: string | null };
@@ -88,6 +86,7 @@ export function recorderContainer(
     readOnlyRoot: true,
     tmpfs: { '/tmp': RECORDER_TMPFS_BYTES },
     stopTimeoutS: STOP_TIMEOUT_S,
+    ...AS_THE_IMAGE_SAYS,
   };
   const { rate, channels, format, segmentSeconds, watch } = config;
   const capture = { rate, channels, format, segmentSeconds, watch };
@@ -142,7 +141,7 @@ function isAsShipped({ slug, isSystem, config }: ProfileRow, seedHashes: Readonl
 }
 
 /** What our release decides: image and the shape of the container, without what stands in `intent` or names the subject. */
-function templateHash(spec: ContainerSpec, imageId: string): string {
+export function templateHash(spec: ContainerSpec, imageId: string): string {
   return hash({
     imageId,
     env: Object.keys(spec.env).sort(),
@@ -168,61 +167,4 @@ function canonicalJson(value: unknown): string {
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
       : part,
   );
-}
-
-/** The container of a service, as the catalogue's file says; of the row only switch, settings and token count. */
-export function serviceContainer(
-  row: ServiceRow,
-  entry: CatalogueEntry,
-  settings: Record<string, unknown>,
-  imageId: string | null,
-  operator: Operator,
-): Container {
-  const recordings = {
-    source: operator.hostRecorderWorkspace,
-    target: SERVICE_PATH.recordings,
-    readOnly: entry.recordings === 'read-only',
-  };
-  const run = {
-    source: `${operator.hostRunPath}/${SERVICE_RUN_FOLDER}/${row.name}`,
-    target: SERVICE_PATH.run,
-    readOnly: false,
-  };
-  const spec: ContainerSpec = {
-    name: containerName(operator.stationId, row.name),
-    image: entry.image,
-    env: {
-      ...entry.env,
-      ...(entry.settingsVariable === null ? {} : { [entry.settingsVariable]: JSON.stringify(settings) }),
-      [RECORDER_ENV.instanceId]: row.name,
-    },
-    labels: {
-      [LABEL.tier]: '2',
-      [LABEL.owner]: OWNER,
-      [LABEL.station]: operator.stationId,
-      [LABEL.service]: row.name,
-    },
-    network: entry.network === 'none' ? 'none' : operator.network,
-    binds: entry.recordings === 'none' ? [run] : [recordings, run],
-    devices: [],
-    limits: {
-      memoryBytes: entry.limits.memoryMebibytes * MEBIBYTE,
-      cpus: entry.limits.cpus,
-      pids: entry.limits.pids,
-      oomScoreAdj: entry.limits.oomScoreAdj,
-      logBytes: entry.limits.logMebibytes * MEBIBYTE,
-    },
-    capabilities: [],
-    readOnlyRoot: true,
-    tmpfs: { '/tmp': SERVICE_TMPFS_BYTES },
-    stopTimeoutS: STOP_TIMEOUT_S,
-  };
-  const intent = hash({ settings, restartToken: row.restartToken });
-  const template = imageId === null ? null : hash({ template: templateHash(spec, imageId), entry });
-  const labels = {
-    ...spec.labels,
-    [LABEL.intent]: intent,
-    ...(template === null ? {} : { [LABEL.template]: template }),
-  };
-  return { spec: { ...spec, labels }, intent, template };
 }

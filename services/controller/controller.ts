@@ -4,8 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createExecutor } from './actions.ts';
+import type { Alerts } from './alerts.ts';
+import { startContainerLogs } from './container-logs.ts';
 import type { HealthSnapshot } from './health.ts';
 import { type Counters, startHeartbeat } from './heartbeat.ts';
+import { createImagePulls } from './image-pulls.ts';
 import type { Log } from './log.ts';
 import { createLoop } from './loop.ts';
 import { createObserver } from './observe.ts';
@@ -20,6 +23,7 @@ export interface ControllerPorts {
   engine: Engine;
   bus: Bus;
   workspaces: Workspaces;
+  alerts: Alerts;
   log: Log;
 }
 
@@ -46,7 +50,7 @@ export interface Controller {
 const STOP_TIMEOUT_S = 10;
 
 export function createController(ports: ControllerPorts, settings: ControllerSettings): Controller {
-  const { clock, engine, store, bus, microphones, workspaces, log } = ports;
+  const { clock, engine, store, bus, microphones, workspaces, alerts, log } = ports;
   const startedAtMs = clock.nowMs();
   const counters: Counters = {
     cycles: 0,
@@ -58,6 +62,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
   };
   let lastCycleEndMs: number | null = null;
   let stopHeartbeat = (): void => {};
+  let stopLogs = (): void => {};
 
   const wakeFor = (what: Parameters<typeof observer.markDirty>[0]): void => {
     observer.markDirty(what);
@@ -85,7 +90,21 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
     const container = observer.lastContainers().find(({ name }) => name === containerName);
     return container !== undefined && subjects.has(subjectOf(container));
   };
-  const reconciler = createReconciler({ clock, microphones, store, workspaces, executor, observer, log }, settings);
+  const pulls = createImagePulls({
+    clock,
+    engine,
+    log,
+    onChange: (done) => (done ? wakeFor('images') : loop.wake()),
+  });
+  const reconciler = createReconciler(
+    { clock, microphones, store, workspaces, executor, observer, pulls, log },
+    settings,
+  );
+  const lookAfterAlerts = (): void => {
+    const { stationId, stationName, alerts: settings, devices } = reconciler.snapshot();
+    if (stationId !== null)
+      alerts.look({ station: { id: stationId, name: stationName }, settings, devices }, observer.report);
+  };
 
   const cycle = async (isTick: boolean): Promise<number | null> => {
     const beganMs = clock.nowMs();
@@ -96,6 +115,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
       counters.lastCycleMs = lastCycleEndMs - beganMs;
       counters.slowestCycleMs = Math.max(counters.slowestCycleMs, counters.lastCycleMs);
       settings.onCycle();
+      lookAfterAlerts();
       return deadlineMs;
     } catch (cause) {
       // A bug. What runs goes on; without a finished cycle /healthy turns red, and in the end the watchdog steps in.
@@ -122,9 +142,13 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
         counters: () => ({ ...counters }),
         dependencies: () => dependencies(),
       });
+      stopLogs = startContainerLogs({ clock, engine, bus, containers: observer.lastContainers });
     },
     async stop() {
       stopHeartbeat();
+      stopLogs();
+      pulls.stop();
+      alerts.stop();
       await loop.stop();
       await executor.drain();
       if (settings.onShutdown === 'stop') await stopRecorders(engine, reconciler.snapshot().stationId, log);

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { alertSettingsSchema, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
 import { deviceSettingsSchema, profileConfigSchema } from '../shared/profile.ts';
 import type { DesiredState, Parsed } from './world.ts';
 
@@ -100,6 +101,8 @@ const stateSchema: z.ZodType<DesiredState> = z.object({
     autoEnrollment: z.boolean(),
     autoUpdate: z.boolean(),
     workspaceMarked: z.boolean(),
+    // Last good states of before there were alerts have none; one that cannot be read costs no recording.
+    alerts: alertSettingsSchema.default(DEFAULT_ALERT_SETTINGS).catch(DEFAULT_ALERT_SETTINGS),
   }),
   profiles: z.array(profileSchema),
   devices: z.array(deviceSchema),

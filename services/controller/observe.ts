@@ -2,8 +2,10 @@
  * Readings of the outside world, kept until something says that they may be out of date. A failed reading never
  * replaces what it failed to read by nothing: whoever depends on it keeps what it has.
  */
+
+import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { LABEL, NOTHING_TO_REPORT, type RecorderStatus } from '../shared/contract.ts';
-import { recorderSubject } from './spec.ts';
+import { recorderSubject, type SpecInput } from './spec.ts';
 import type {
   Clock,
   DesiredState,
@@ -14,6 +16,8 @@ import type {
   MicrophoneSource,
   ObservedContainer,
   Reading,
+  SecretVersions,
+  ServiceRow,
   StationConfig,
   StationEvent,
   Store,
@@ -67,6 +71,10 @@ export interface Observer {
   ): Promise<Map<SubjectKey, Reading<RecorderStatus | null>>>;
   /** What services that should run have to tell. */
   readReports(wished: readonly Wish[]): Promise<Map<SubjectKey, Explanation>>;
+  /** Whether the secrets are there of services that are switched on and need some. */
+  readSecrets(services: readonly ServiceRow[], catalogue: readonly CatalogueEntry[]): Promise<SpecInput['secrets']>;
+  /** To be written down with what the next cycle finds. */
+  report(event: StationEvent): void;
   markDirty(what: Dirty): void;
   /** Keeps what the cycle goes by: in memory, and on disk where it would be missed after a wiped database. */
   remember(state: DesiredState): void;
@@ -234,6 +242,17 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       );
       return new Map(await Promise.all(statuses));
     },
+    async readSecrets(services, catalogue) {
+      const secrets = new Map<string, Reading<SecretVersions>>();
+      for (const entry of catalogue) {
+        const wanted = entry.secrets.length > 0 && services.some(({ name, enabled }) => name === entry.name && enabled);
+        if (!wanted) continue;
+        const names = entry.secrets.map(({ name }) => name);
+        secrets.set(entry.name, await ports.workspaces.readSecrets(entry.name, names));
+      }
+      return secrets;
+    },
+    report: (event) => void events.push(event),
     async readReports(wished) {
       const reports = new Map<SubjectKey, Explanation>();
       for (const { subject, target, kind } of wished) {

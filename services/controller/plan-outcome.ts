@@ -11,6 +11,7 @@ import type {
   FinishedAction,
   ObservedContainer,
   Phase,
+  PullState,
   Reading,
   ServicePhase,
   StationEvent,
@@ -27,6 +28,8 @@ export interface PlanInput {
   statuses: ReadonlyMap<SubjectKey, Reading<RecorderStatus | null>>;
   /** What services have to tell a person; absent: nothing. */
   reports: ReadonlyMap<SubjectKey, Explanation>;
+  /** Images that are missing and on their way, by reference. */
+  pulls: ReadonlyMap<string, PullState>;
   inFlight: ReadonlyMap<SubjectKey, Action['kind']>;
   /** Since the last plan. */
   results: readonly FinishedAction[];

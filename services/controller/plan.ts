@@ -237,13 +237,7 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     const why = namingHolder(memory.failure, wish.holder);
     return settled(wish, memory.blocked ? 'blocked' : 'wait', phase, why, memory.blocked, memory);
   }
-  if (wish.imageId === null) {
-    const why = {
-      reason: 'ImageMissing',
-      message: `The image ${wish.spec.image} is not on this machine: build it (npm start does) or pull it.`,
-    };
-    return settled(wish, 'blocked', 'blocked', why, true, memory);
-  }
+  if (wish.imageId === null) return imageMissing(wish, memory, context);
   const why: Explanation =
     memory.failure === null
       ? { reason: 'Wanted', message: 'It should run and does not.' }
@@ -261,6 +255,18 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     action,
     memory,
   };
+}
+
+/** Fetched where there is a registry to fetch it from; what runs of other subjects goes on meanwhile. */
+function imageMissing(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory, context: Context): Decided {
+  const pull = context.input.pulls.get(wish.spec.image);
+  if (pull === undefined) {
+    const message = `The image ${wish.spec.image} is not on this machine: build it (npm start does) or pull it.`;
+    return settled(wish, 'blocked', 'blocked', { reason: 'ImageMissing', message }, true, memory);
+  }
+  const phase = wish.target.kind === 'service' ? 'pulling' : 'waiting';
+  const reason = pull.kind === 'pulling' ? 'Pulling' : 'RegistryUnreachable';
+  return settled(wish, 'wait', phase, { reason, message: pull.message }, false, memory);
 }
 
 function namingHolder(failure: Explanation, holder: string | null): Explanation {

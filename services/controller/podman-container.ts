@@ -34,7 +34,14 @@ export function createBody(spec: ContainerSpec, concessions: Concessions): Docke
     Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
     Labels: spec.labels,
     StopTimeout: spec.stopTimeoutS,
+    ...(spec.entrypoint === null ? {} : { Entrypoint: spec.entrypoint }),
+    ...(spec.command === null ? {} : { Cmd: spec.command }),
+    ...(spec.user === null ? {} : { User: spec.user }),
+    ...(spec.ports.length > 0 && {
+      ExposedPorts: Object.fromEntries(spec.ports.map(({ container }) => [`${container}/tcp`, {}])),
+    }),
     HostConfig: {
+      ...(spec.ports.length > 0 && { PortBindings: portBindings(spec) }),
       NetworkMode: spec.network,
       Binds: spec.binds.map(({ source, target, readOnly }) => `${source}:${target}:${readOnly ? 'ro' : 'rw'}`),
       Devices: spec.devices.map(({ path }) => ({
@@ -60,6 +67,17 @@ export function createBody(spec: ContainerSpec, concessions: Concessions): Docke
       ...limits(spec, concessions),
     },
   };
+}
+
+/** One port of the container may be published at several of the host. */
+function portBindings({ ports }: ContainerSpec): Dockerode.PortMap {
+  const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
+  for (const { address, port, container } of ports)
+    bindings[`${container}/tcp`] = [
+      ...(bindings[`${container}/tcp`] ?? []),
+      { HostIp: address, HostPort: String(port) },
+    ];
+  return bindings;
 }
 
 function limits({ limits }: ContainerSpec, concessions: Concessions): Dockerode.HostConfig {

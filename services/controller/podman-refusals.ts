@@ -23,6 +23,16 @@ export function explainRefusal(step: 'create' | 'start', refusal: Refusal, spec:
       message: `There is no container network ${spec.network}: make it with "podman network create ${spec.network}".`,
     };
   }
+  const port = /address already in use/i.test(message)
+    ? spec.ports.find((one) => new RegExp(`:${one.port}\\b`).test(message))
+    : undefined;
+  if (port !== undefined) {
+    return {
+      kind: 'failed',
+      reason: 'PortTaken',
+      message: `Another program on this machine uses port ${port.port}: end it, or give the service another port in its file in profiles/services.`,
+    };
+  }
   return (
     aboutDevice(message, spec) ??
     aboutFolder(message, spec) ?? {

@@ -9,6 +9,8 @@ import { createStateLog, type Log } from './log.ts';
 import { type Answer, type Api, createApi, noAnswer, whyNot } from './podman-api.ts';
 import { imageIdOf, inspectedSchema, isOurs, listedSchema, plainName, stateOf } from './podman-container.ts';
 import { followEvents } from './podman-events.ts';
+import { followContainerLog } from './podman-logs.ts';
+import { pullImage } from './podman-pull.ts';
 import { stopAndRemove } from './podman-remove.ts';
 import { createRunner } from './podman-run.ts';
 import type { ActionOutcome, Clock, DependencyState, Engine, ImageIds, ObservedContainer, Reading } from './world.ts';
@@ -48,6 +50,9 @@ export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine 
     run: runner.run,
     remove: (containerId, stopTimeoutS) => stopAndRemove(api, containerId, stopTimeoutS),
     tag: (imageId, reference) => tag(api, imageId, reference),
+    pull: (reference, onProgress, signal) => pullImage({ api, clock, reference, onProgress, signal }),
+    followLog: (containerId, sinceMs, onLine, onEnd) =>
+      followContainerLog({ api, clock, containerId, sinceMs, onLine, onEnd }),
     watch(stationId, onEvent) {
       stopWatching();
       stopWatching = followEvents({

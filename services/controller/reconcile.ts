@@ -4,17 +4,19 @@
  * (what to do and why) → `actions` and `podman` (done).
  */
 
+import { type AlertSettings, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import type { Executor } from './actions.ts';
 import type { Operator } from './container-spec.ts';
+import type { ImagePulls } from './image-pulls.ts';
 import { emptyInventoryMemory, type Inventory, type InventoryMemory, inventory } from './inventory.ts';
 import type { Log } from './log.ts';
 import type { Dirty, Observed, Observer } from './observe.ts';
 import { plan } from './plan.ts';
 import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
 import type { Outcome, Plan, PlanInput } from './plan-outcome.ts';
-import { wishes } from './spec.ts';
+import { type SpecInput, wishes } from './spec.ts';
 import {
   emptyVirtualMemory,
   type VirtualMemory,
@@ -52,6 +54,7 @@ export interface ReconcilePorts {
   workspaces: Workspaces;
   executor: Executor;
   observer: Observer;
+  pulls: ImagePulls;
   log: Log;
 }
 
@@ -59,6 +62,7 @@ export interface ReconcilePorts {
 export interface Snapshot {
   stationId: string | null;
   stationName: string;
+  alerts: AlertSettings;
   outcomes: readonly Outcome[];
   devices: readonly DeviceRow[];
   /** "3 of 4 recording" */
@@ -82,7 +86,15 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
   let virtualMemory: VirtualMemory = emptyVirtualMemory;
   let pendingEvents: StationEvent[] = [];
   const processingTold = new Map<string, string>();
-  let snapshot: Snapshot = { stationId: null, stationName: '', outcomes: [], devices: [], line: 'Starting.' };
+  let servicesTold = true;
+  let snapshot: Snapshot = {
+    stationId: null,
+    stationName: '',
+    alerts: DEFAULT_ALERT_SETTINGS,
+    outcomes: [],
+    devices: [],
+    line: 'Starting.',
+  };
 
   const takeStock = (observed: Observed, desired: DesiredState): { stock: Inventory; deadlineMs: number | null } => {
     const nowMs = ports.clock.nowMs();
@@ -110,7 +122,13 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     return { stock, deadlineMs: earliest([stock.deadlineMs, virtual.deadlineMs]) };
   };
 
-  const wishFor = (observed: Observed, desired: DesiredState, stock: Inventory, stationId: string): Wish[] =>
+  const wishFor = (
+    observed: Observed,
+    desired: DesiredState,
+    stock: Inventory,
+    stationId: string,
+    secrets: SpecInput['secrets'],
+  ): Wish[] =>
     wishes({
       operator: { ...settings.operator, stationId },
       desired,
@@ -124,6 +142,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       catalogue: settings.catalogue,
       seedHashes: settings.seedHashes,
       images: observed.images,
+      secrets,
       workspaceProblem: observed.workspaceProblem,
     });
 
@@ -138,6 +157,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       wishes: wished,
       containers: observed.containers,
       ...files,
+      pulls: ports.pulls.states(),
       inFlight: ports.executor.inFlight(),
       results: ports.executor.takeResults(),
       image: observed.image,
@@ -160,6 +180,17 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       if (written.ok) processingTold.set(workspace, text);
       else ports.log.warn({ error: written.error }, 'The processor could not be told what to do with a recording.');
     }
+  };
+
+  /** What services are told lies in their run folders; a failure is tried again in the next cycle. */
+  const tellServices = async (wished: readonly Wish[]): Promise<void> => {
+    const folders = wished.flatMap((wish) =>
+      wish.kind === 'run' && wish.folders.kind === 'service' ? [wish.folders] : [],
+    );
+    if (folders.length === 0 && !servicesTold) return;
+    servicesTold = folders.length > 0;
+    const told = await ports.workspaces.tellServices(folders);
+    if (!told.ok) ports.log.warn({ error: told.error }, 'The services could not be told of the station.');
   };
 
   const record = async (changes: Changes): Promise<void> => {
@@ -187,12 +218,15 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
         return idle.deadlineMs;
       }
       const { stock, deadlineMs } = takeStock(observed, desired);
-      const wished = wishFor(observed, desired, stock, stationId);
+      const secrets = await ports.observer.readSecrets(desired.services, settings.catalogue);
+      const wished = wishFor(observed, desired, stock, stationId, secrets);
+      ports.pulls.want(missingImages(wished, observed.images));
       const statuses = await ports.observer.readStatuses(wished, observed.containers);
       const reports = await ports.observer.readReports(wished);
       const decided = decide(observed, wished, { statuses, reports }, desired.config.autoUpdate);
       ports.executor.submit(decided.actions);
       await tellProcessing(wished);
+      await tellServices(wished);
       for (const action of decided.actions)
         ports.log.info({ subject: action.subject, reason: action.reason }, `${action.kind}: ${action.message}`);
 
@@ -211,6 +245,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       snapshot = {
         stationId,
         stationName: desired.config.name,
+        alerts: desired.config.alerts,
         outcomes: decided.outcomes,
         devices: rows,
         line: stationLine(rows),
@@ -221,6 +256,12 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       return earliest([deadlineMs, decided.deadlineMs, retiresMs]);
     },
   };
+}
+
+/** Only what is known not to be here: an engine that did not answer says nothing about its images. */
+function missingImages(wished: readonly Wish[], images: Observed['images']): string[] {
+  const references = wished.flatMap((wish) => (wish.kind === 'run' && wish.imageId === null ? [wish.spec.image] : []));
+  return references.filter((reference) => images[reference] === null);
 }
 
 function isRealRecording(rows: readonly DeviceRow[]): boolean {

@@ -4,10 +4,17 @@
  */
 
 import { type CatalogueEntry, parseServiceSettings } from '../shared/catalogue.ts';
-import { isWorkspaceName, type Processing, type RecorderConfig, workspaceDigest } from '../shared/contract.ts';
+import {
+  isWorkspaceName,
+  type Processing,
+  type RecorderConfig,
+  type ToldMicrophones,
+  workspaceDigest,
+} from '../shared/contract.ts';
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
 import type { ProfileConfig } from '../shared/profile.ts';
-import { type Operator, recorderContainer, serviceContainer } from './container-spec.ts';
+import { type Operator, recorderContainer } from './container-spec.ts';
+import { serviceContainer, serviceFolders, toldMicrophones } from './service-spec.ts';
 import type {
   DesiredState,
   DeviceRow,
@@ -16,6 +23,8 @@ import type {
   Microphone,
   Phase,
   ProfileRow,
+  Reading,
+  SecretVersions,
   ServicePhase,
   ServiceRow,
   SubjectKey,
@@ -40,6 +49,8 @@ export interface SpecInput {
   seedHashes: ReadonlyMap<string, string>;
   /** Ids behind the images of the catalogue, by reference; null or absent: not there. */
   images: ImageIds;
+  /** Of services that should run and need some, by name. */
+  secrets: ReadonlyMap<string, Reading<SecretVersions>>;
   /** Device id → which program holds its microphone, where that was looked up. */
   holders: ReadonlyMap<string, string>;
   /** Why nothing can be written (disk not mounted); null: all is well. */
@@ -59,13 +70,20 @@ export const serviceSubject = (name: string): SubjectKey => `service:${name}`;
 /** One wish for every device and every service, in a fixed order. */
 export function wishes(input: SpecInput): Wish[] {
   const profiles = new Map(input.desired.profiles.map((profile) => [profile.slug, profile]));
-  const devices = [...input.rows].sort((a, b) => (a.id < b.id ? -1 : 1)).map((row) => deviceWish(row, profiles, input));
-  return [...devices, ...input.desired.services.map((row) => serviceWish(row, input))];
+  const audio: Audio = new Map();
+  const devices = [...input.rows]
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .map((row) => deviceWish(row, profiles, input, audio));
+  const told = toldMicrophones(input.rows, audio, input.desired.config, input.operator.pageUrl);
+  return [...devices, ...input.desired.services.map((row) => serviceWish(row, input, told))];
 }
 
 // -------------------------------------------------------------------------------------------------------- devices
 
-function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, input: SpecInput): Wish {
+/** Device id → what was settled with the hardware. */
+type Audio = Map<string, { rate: number; channels: number }>;
+
+function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, input: SpecInput, audio: Audio): Wish {
   const base = {
     subject: recorderSubject(row.id),
     target: { kind: 'device' as const, id: row.id },
@@ -108,6 +126,7 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   if (flap !== undefined) return hold('backoff', flappingPlug(), flap.untilMs);
   const prepared = prepare(row, microphone, profiles.get(row.profileSlug), input);
   if (!prepared.ok) return hold('blocked', prepared);
+  audio.set(row.id, prepared.config);
   const container = recorderContainer(row, microphone, prepared.profile, prepared.config, input);
   return {
     ...base,
@@ -242,7 +261,7 @@ function recorderConfig(
 // -------------------------------------------------------------------------------------------------------- services
 
 /** A service runs when it is switched on and the catalogue knows it. Its row alone never makes a container. */
-function serviceWish(row: ServiceRow, input: SpecInput): Wish {
+function serviceWish(row: ServiceRow, input: SpecInput, microphones: ToldMicrophones): Wish {
   const base = {
     subject: serviceSubject(row.name),
     target: { kind: 'service' as const, name: row.name },
@@ -256,6 +275,14 @@ function serviceWish(row: ServiceRow, input: SpecInput): Wish {
     reason,
     message,
   });
+  const blocked = ({ reason, message }: Explanation): Wish => ({
+    ...base,
+    kind: 'hold',
+    phase: 'blocked',
+    untilMs: null,
+    reason,
+    message,
+  });
   if (!row.enabled) return off('disabled', 'SwitchedOff', 'Switched off.');
   const entry = input.catalogue.find(({ name }) => name === row.name);
   if (entry === undefined) {
@@ -263,24 +290,63 @@ function serviceWish(row: ServiceRow, input: SpecInput): Wish {
     return off('blocked', 'NotInCatalogue', message);
   }
   const settings = parseServiceSettings(entry, row.settings);
-  if (!settings.ok) {
-    const message = `Its settings cannot be used: ${settings.message}`;
-    return { ...base, kind: 'hold', phase: 'blocked', untilMs: null, reason: 'SettingsInvalid', message };
+  if (!settings.ok)
+    return blocked({ reason: 'SettingsInvalid', message: `Its settings cannot be used: ${settings.message}` });
+  if (entry.recordings !== 'none' && input.workspaceProblem !== null) return blocked(input.workspaceProblem);
+  const taken = entry.ports.find(({ port }) => input.operator.takenPorts.includes(port));
+  if (taken !== undefined) {
+    const message = `Port ${taken.port} is used by the station itself: give the service another one in profiles/services/${row.name}.yml.`;
+    return blocked({ reason: 'PortTaken', message });
   }
-  if (entry.recordings !== 'none' && input.workspaceProblem !== null) {
-    return { ...base, kind: 'hold', phase: 'blocked', untilMs: null, ...input.workspaceProblem };
-  }
+  const secrets = secretsOf(entry, input);
+  if (!secrets.ok) return blocked(secrets);
   const imageId = input.images[entry.image] ?? null;
+  const { operator } = input;
+  const { config } = input.desired;
+  const given = {
+    row,
+    entry,
+    settings: settings.value,
+    secrets: secrets.value,
+    microphones,
+    imageId,
+    config,
+    operator,
+  };
   return {
     ...base,
     kind: 'run',
-    ...serviceContainer(row, entry, settings.value, imageId, input.operator),
+    ...serviceContainer(given),
     imageId,
-    folders: { kind: 'service', name: row.name },
+    folders: { kind: 'service', ...serviceFolders(given) },
     processing: null,
     holder: null,
     notNow: null,
     reason: '',
     message: '',
   };
+}
+
+type Secrets = { ok: true; value: SecretVersions } | ({ ok: false } & Explanation);
+
+/** What is missing is said with the place where it belongs, and the command that puts it there. */
+function secretsOf({ name: service, secrets }: CatalogueEntry, { secrets: found, operator }: SpecInput): Secrets {
+  if (secrets.length === 0) return { ok: true, value: {} };
+  const reading = found.get(service);
+  if (reading?.ok !== true) {
+    const message = reading?.error ?? 'Its secrets have not been looked for yet.';
+    return { ok: false, reason: 'SecretsUnreadable', message };
+  }
+  for (const { name, description } of secrets) {
+    const place = `${operator.hostSecretsFolder}/${service}/${name}`;
+    if (reading.value[name] === 'open') {
+      const message = `Others may read its secret ${place}: make it its owner's alone with "chmod 600 ${place}".`;
+      return { ok: false, reason: 'SecretOpen', message };
+    }
+    if (reading.value[name] == null) {
+      const message = `Its secret ${name} is missing: ${description} Put it there with "install -D -m 600 <your file> ${place}".`;
+      return { ok: false, reason: 'SecretMissing', message };
+    }
+  }
+  return { ok: true, value: reading.value };
 }

@@ -1,4 +1,5 @@
 /** An empty or foreign database becomes this station's: what the station remembers is put back, what is there stays. */
+import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'drizzle-orm';
 import {
   CONFIG_KEY,
@@ -39,6 +40,11 @@ async function restoreConfig(statements: Statements, config: StationConfig): Pro
     { key: CONFIG_KEY.position, value: config.position, untouched: DEFAULT_CONFIG.position },
     { key: CONFIG_KEY.autoEnrollment, value: config.autoEnrollment, untouched: DEFAULT_CONFIG.autoEnrollment },
     { key: CONFIG_KEY.autoUpdate, value: config.autoUpdate, untouched: DEFAULT_CONFIG.autoUpdate },
+    {
+      key: CONFIG_KEY.alerts,
+      value: config.alerts,
+      untouched: isDeepStrictEqual(config.alerts, DEFAULT_CONFIG.alerts) ? config.alerts : null,
+    },
   ]
     .filter(({ value, untouched }) => value !== untouched)
     .map(({ key, value }) => ({ key, value }));

@@ -3,6 +3,7 @@
  * itself. Pure.
  */
 import { z } from 'zod';
+import { alertSettingsSchema, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
 import { type Capabilities, parseDeviceSettings, parseProfileConfig } from '../shared/profile.ts';
 import { CONFIG_KEY, DEVICE_PHASES, ENROLLMENT_STATUSES, SERVICE_PHASES } from '../shared/schema.ts';
 import type { DesiredState, DeviceRow, ProfileRow, ServiceRow, StationConfig } from './world.ts';
@@ -14,6 +15,7 @@ export const DEFAULT_CONFIG: StationConfig = {
   autoEnrollment: true,
   autoUpdate: false,
   workspaceMarked: false,
+  alerts: DEFAULT_ALERT_SETTINGS,
 };
 
 const answerSchema = z.object({
@@ -68,7 +70,7 @@ function parseConfig(config: Record<string, unknown>, problems: string[]): Stati
     );
     return fallback;
   };
-  const { name, position, autoEnrollment, autoUpdate, workspaceMarked } = DEFAULT_CONFIG;
+  const { name, position, autoEnrollment, autoUpdate, workspaceMarked, alerts } = DEFAULT_CONFIG;
   const place = z.object({ latitude, longitude }).nullable();
   return {
     name: settingOf(CONFIG_KEY.stationName, z.string().max(200), name, 'text of at most 200 characters'),
@@ -81,6 +83,7 @@ function parseConfig(config: Record<string, unknown>, problems: string[]): Stati
     autoEnrollment: settingOf(CONFIG_KEY.autoEnrollment, z.boolean(), autoEnrollment, 'true or false'),
     autoUpdate: settingOf(CONFIG_KEY.autoUpdate, z.boolean(), autoUpdate, 'true or false'),
     workspaceMarked: settingOf(CONFIG_KEY.workspaceMarked, z.boolean(), workspaceMarked, 'true or false'),
+    alerts: settingOf(CONFIG_KEY.alerts, alertSettingsSchema, alerts, 'an object as the page writes it'),
   };
 }
 

@@ -24,13 +24,17 @@ import { writeDurably } from '../shared/durable-file.ts';
 import { emptyFolder, makeFolders, readHostileFile } from '../shared/hostile-file.ts';
 import { formatLastGood, LAST_GOOD_MAX_BYTES, parseLastGood, wishFingerprint } from './last-good.ts';
 import type { Log } from './log.ts';
+import { createServiceFolders } from './service-folders.ts';
 import type { Clock, DesiredState, Explanation, Reading, Workspaces } from './world.ts';
 
 export interface WorkspacesOptions {
-  /** All three as this process sees them. */
+  /** All as this process sees them. */
   recorderWorkspace: string;
   controllerWorkspace: string;
   runPath: string;
+  /** Of services of the catalogue: their own folders, and their secrets. */
+  servicesFolder: string;
+  secretsFolder: string;
   log: Log;
   clock: Clock;
 }
@@ -47,11 +51,15 @@ const MARKER_MAX_BYTES = 256;
 export function createWorkspaces(options: WorkspacesOptions): Workspaces {
   const { recorderWorkspace, runPath, clock } = options;
   const attempt = createAttempts(clock);
+  const services = createServiceFolders(options);
   return {
     prepare: (folders) =>
       folders.kind === 'recorder'
         ? attempt(`prepare ${folders.workspace}`, () => prepareRecorder(recorderWorkspace, runPath, folders.workspace))
-        : attempt(`prepare ${folders.name}`, () => prepareService(runPath, folders.name)),
+        : attempt(`prepare ${folders.name}`, () => services.prepare(folders)),
+    tellServices: (told) => attempt('tell the services of the station', () => services.tellAll(told)),
+    readSecrets: (service, names) =>
+      attempt(`look for the secrets of ${service}`, () => services.readSecrets(service, names)),
     writeProcessing: (workspace, processing) =>
       attempt(`say how ${workspace} is processed`, () => writeProcessing(recorderWorkspace, workspace, processing)),
     readStatus: (workspace) => attempt(`read the status of ${workspace}`, () => readStatus(runPath, workspace)),
@@ -98,12 +106,6 @@ async function prepareRecorder(recorderWorkspace: string, runPath: string, works
   await makeFolders(runPath, [workspace], FOLDER_MODE);
   // The position of an earlier container must not be taken for that of the next, nor its socket stand in the way.
   await emptyFolder(runPath, workspace);
-  return null;
-}
-
-async function prepareService(runPath: string, name: string): Promise<null> {
-  await makeFolders(runPath, [SERVICE_RUN_FOLDER, name], FOLDER_MODE);
-  await emptyFolder(join(runPath, SERVICE_RUN_FOLDER), name);
   return null;
 }
 

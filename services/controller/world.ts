@@ -1,6 +1,6 @@
 /**
- * The world as the controller sees it: the data that flows from observation to action, and the ports through which it
- * reaches everything outside. Types only; no behaviour, no clock, no adapter.
+ * The world as the controller sees it: the data that flows from observation to action, and, from `ports`, what it reaches
+ * the outside through. Types only; no behaviour, no clock, no adapter.
  *
  * Terms
  *   microphone   a USB device that can capture sound, as one scan saw it
@@ -10,12 +10,14 @@
  *   wish         what should be true of a subject in this cycle
  *   reading      an observation that may have failed; failed is never the same as empty
  */
-import type { Heartbeat, Processing, RecorderStatus } from '../shared/contract.ts';
+import type { AlertSettings } from '../shared/alerts.ts';
+import type { Processing, ToldMicrophones } from '../shared/contract.ts';
 import type { Parsed } from '../shared/parse.ts';
 import type { Capabilities, DeviceSettings, ProfileConfig } from '../shared/profile.ts';
 
 export type { Clock } from '../shared/clock.ts';
 export type { Parsed } from '../shared/parse.ts';
+export type * from './ports.ts';
 
 /** An observation. `startedAtMs` (monotonic) is when it began: it tells nothing of what happened after that. */
 export type Reading<T> =
@@ -153,6 +155,7 @@ export interface StationConfig {
   autoUpdate: boolean;
   /** Once true, the marker file must be there before anything is recorded. */
   workspaceMarked: boolean;
+  alerts: AlertSettings;
 }
 
 /** All that the database says, read in one statement. */
@@ -235,6 +238,14 @@ export interface Bind {
   readOnly: boolean;
 }
 
+export interface PublishedPort {
+  /** IP address of the host. */
+  address: string;
+  port: number;
+  /** Of the container. */
+  container: number;
+}
+
 /** A Tier 2 container, complete. It cannot be built without limits. */
 export interface ContainerSpec {
   name: string;
@@ -252,6 +263,11 @@ export interface ContainerSpec {
   tmpfs: Record<string, number>;
   /** Seconds between SIGTERM and SIGKILL. */
   stopTimeoutS: number;
+  // What follows only services of the catalogue have. null: as the image says.
+  ports: PublishedPort[];
+  entrypoint: string[] | null;
+  command: string[] | null;
+  user: string | null;
 }
 
 export interface ObservedContainer {
@@ -268,6 +284,13 @@ export interface ObservedContainer {
 
 /** Image ids behind the tags that a spec may name; null: no such image here. */
 export type ImageIds = Record<string, string | null>;
+
+/** How an image that is not here comes along; `message` is a sentence. */
+export interface PullState {
+  /** `pulling`: under way, or about to be tried again. */
+  kind: 'pulling' | 'waiting';
+  message: string;
+}
 
 /** What one action came to. `lookAgain`: no failure, the world was not as planned. */
 export type ActionOutcome =
@@ -323,78 +346,23 @@ export type Action =
   | ({ kind: 'tag'; subject: SubjectKey; imageId: string; reference: string } & Explanation);
 
 /** Whose folders must be there before a container is made: an engine would make missing ones itself, empty. */
-export type Folders = { kind: 'recorder'; workspace: string } | { kind: 'service'; name: string };
+export type Folders = { kind: 'recorder'; workspace: string } | ({ kind: 'service' } & ServiceFolders);
+
+export interface ServiceFolders {
+  name: string;
+  /** Names of its own folders that are kept. */
+  kept: string[];
+  /** What it is told in its run folder; null: nothing. */
+  microphones: ToldMicrophones | null;
+  /** It gets a token for live sound, and a playlist of `microphones` that have an address. */
+  liveSound: boolean;
+}
+
+/** Which secrets of a service are there: name → what changes when the file does, `open` (others may read it), or null. */
+export type SecretVersions = Record<string, string | 'open' | null>;
 
 export interface FinishedAction {
   action: Action;
   outcome: ActionOutcome;
   endedAtMs: number;
-}
-
-// ---------------------------------------------------------------------------------------------------------- ports
-
-export type DependencyState = { name: string; state: 'up' | 'down' | 'absent'; message: string; sinceMs: number };
-
-/** Watches USB by itself; `read` hands out the last scan that two readings agreed on. */
-export interface MicrophoneSource {
-  start(onChange: () => void): void;
-  read(): Reading<Microphone[]>;
-  /** Which program has the microphone open, in words; null: none, or none that we may see. */
-  holder(sound: SoundCard): string | null;
-  dependency(): DependencyState;
-  stop(): void;
-}
-
-export interface Store {
-  /** Begins to connect in the background; `onAvailable` is called each time the database can be read (again). */
-  start(onAvailable: () => void): void;
-  /** One statement, at most 2 s. While the database is known to be away it fails at once. */
-  read(): Promise<Reading<DesiredState>>;
-  /** All or nothing. An empty change touches no connection. */
-  write(changes: Changes): Promise<Reading<null>>;
-  /** Makes an empty or foreign database ours: station id, config, profiles, devices, services of `state`. */
-  adopt(state: DesiredState): Promise<Reading<null>>;
-  dependency(): DependencyState;
-  stop(): Promise<void>;
-}
-
-export interface Engine {
-  /** Containers whose labels say `owner` and this station. Deadline 5 s. */
-  list(stationId: string): Promise<Reading<ObservedContainer[]>>;
-  /** Ids behind these tags. Deadline 5 s. */
-  images(references: string[]): Promise<Reading<ImageIds>>;
-  /** Creates and starts; on failure leaves nothing behind that it knows of. */
-  run(spec: ContainerSpec): Promise<ActionOutcome>;
-  /** Stops (SIGTERM, after `stopTimeoutS` SIGKILL) and removes. Already gone is done. */
-  remove(containerId: string, stopTimeoutS: number): Promise<ActionOutcome>;
-  tag(imageId: string, reference: string): Promise<ActionOutcome>;
-  /** Follows engine events (died, removed, oom) of this station's containers; reconnects by itself and then calls once. */
-  watch(stationId: string, onEvent: (containerName: string) => void): void;
-  dependency(): DependencyState;
-  stop(): Promise<void>;
-}
-
-export interface Bus {
-  start(onNudge: () => void): void;
-  /** Best effort: false where nobody could be told. */
-  publish(heartbeat: Heartbeat): Promise<boolean>;
-  dependency(): DependencyState;
-  stop(): Promise<void>;
-}
-
-/** The folders on disk: what recorders write, and the controller's own last good state. */
-export interface Workspaces {
-  /** Makes the folders and clears what an earlier container left in the run folder. */
-  prepare(folders: Folders): Promise<Reading<null>>;
-  /** Tells whoever processes a device's segments what to do with them; writes only what differs. */
-  writeProcessing(workspace: string, processing: Processing): Promise<Reading<null>>;
-  /** null: missing or unparsable, which is "not advancing"; a failed reading is "unknown". */
-  readStatus(workspace: string): Promise<Reading<RecorderStatus | null>>;
-  /** What a service of the catalogue has to tell; null: nothing, or nothing that can be read. */
-  readReport(service: string): Promise<Reading<Explanation | null>>;
-  /** The station id in the marker file; null: there is no marker. */
-  readMarker(): Promise<Reading<string | null>>;
-  writeMarker(stationId: string): Promise<Reading<null>>;
-  readLastGood(): Promise<Reading<DesiredState | null>>;
-  writeLastGood(state: DesiredState): Promise<Reading<null>>;
 }

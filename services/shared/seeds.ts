@@ -1,5 +1,5 @@
 /** The microphone profiles and the catalogue of services that come with a release. */
-import { type CatalogueEntry, parseCatalogueYaml } from './catalogue.ts';
+import { type CatalogueEntry, parseCatalogueYaml, portClash } from './catalogue.ts';
 import { parseProfileYaml, type SeedProfile } from './profile.ts';
 import { readSeedFolder } from './seed-folder.ts';
 
@@ -22,5 +22,11 @@ export function loadCatalogue(folder: string): { entries: CatalogueEntry[]; prob
     keyOf: ({ name }) => name,
     keyName: 'name',
   });
-  return { entries: values, problems };
+  const entries: CatalogueEntry[] = [];
+  for (const entry of values) {
+    const clash = portClash(entry, entries);
+    if (clash === null) entries.push(entry);
+    else problems.push(`${entry.name}: ${clash}`);
+  }
+  return { entries, problems };
 }

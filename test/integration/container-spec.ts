@@ -35,6 +35,10 @@ export function testSpec(
     readOnlyRoot: true,
     tmpfs: { '/tmp': 1024 * 1024 },
     stopTimeoutS: 10,
+    ports: [],
+    entrypoint: null,
+    command: null,
+    user: null,
     ...changes,
   };
 }

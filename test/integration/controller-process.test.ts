@@ -226,6 +226,9 @@ test('SILVASONIC_ON_SHUTDOWN=stop: nothing runs afterwards, and the last files a
 test('every variable given wrongly: all are told, one line each, and it ends with 78', async () => {
   const wrong: Record<keyof typeof controllerVariables, string> = {
     SILVASONIC_CONTROLLER_PORT: '65536',
+    SILVASONIC_WEB_PORT: 'eighty',
+    SILVASONIC_REDIS_PASSWORD_FILE: 'redis.txt',
+    SILVASONIC_PAGE_PASSWORD_FILE: './page',
     SILVASONIC_CONTROLLER_BIND: 'localhost',
     CONTAINER_SOCKET: 'podman.sock',
     SILVASONIC_PODMAN_SOCKET: 'unix:///run/podman.sock',

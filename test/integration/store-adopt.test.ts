@@ -1,6 +1,7 @@
 /** How an empty or foreign database becomes the station's, and how profiles of a release come into it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DesiredState } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { type DatabaseAccess, type PostgresFixture, startPostgres } from './postgres.ts';
 import {
@@ -27,7 +28,14 @@ const fresh = async (): Promise<void> => {
 
 const EMPTY: DesiredState = {
   stationId: STATION_ID,
-  config: { name: '', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: false },
+  config: {
+    name: '',
+    position: null,
+    autoEnrollment: true,
+    autoUpdate: false,
+    workspaceMarked: false,
+    alerts: DEFAULT_ALERT_SETTINGS,
+  },
   profiles: [],
   devices: [],
   services: [],

@@ -1,6 +1,7 @@
 /** What the store reads and writes, on a real PostgreSQL. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DesiredState } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { MAX_DEVICES, MAX_EVENTS } from '../../services/shared/schema.ts';
 import { type DatabaseAccess, type PostgresFixture, startPostgres } from './postgres.ts';
@@ -29,7 +30,14 @@ const fresh = async (): Promise<void> => {
 
 const EMPTY: DesiredState = {
   stationId: STATION_ID,
-  config: { name: '', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: false },
+  config: {
+    name: '',
+    position: null,
+    autoEnrollment: true,
+    autoUpdate: false,
+    workspaceMarked: false,
+    alerts: DEFAULT_ALERT_SETTINGS,
+  },
   profiles: [],
   devices: [],
   services: [],

@@ -1,4 +1,5 @@
 /** Database, USB, folders and the controller that is killed and started again, all in one simulated machine. */
+import { noAlerts } from '../../services/controller/alerts.ts';
 import { type Controller, createController } from '../../services/controller/controller.ts';
 import type {
   Changes,
@@ -115,10 +116,13 @@ function makeController(
           wakes.nudge = onNudge;
         },
         publish: async () => true,
+        logListeners: async () => 0,
+        publishLogs: async () => true,
         dependency: () => ({ ...up('redis'), state: 'down' }),
         stop: async () => {},
       },
       workspaces: createFolders(station, alive),
+      alerts: noAlerts,
     },
     {
       operator: {
@@ -128,6 +132,10 @@ function makeController(
         recorderMemoryBytes: 512 * 1024 * 1024,
         recorderCpus: 1,
         network: 'silvasonic-net',
+        hostServicesFolder: '/srv/services',
+        hostSecretsFolder: '/srv/secrets',
+        pageUrl: 'http://host.containers.internal:8090',
+        takenPorts: [],
       },
       catalogue: [],
       seedHashes: new Map(),
@@ -202,6 +210,8 @@ function createFolders(station: SimulatedStation, alive: () => boolean): Workspa
     prepare: () => good(null),
     writeProcessing: () => good(null),
     readStatus: (workspace) => good(station.engine.statusOf(workspace)),
+    tellServices: () => good(null),
+    readSecrets: () => good({}),
     readReport: () => good(null),
     readMarker: () => good(station.disk.marker),
     writeMarker(stationId) {

@@ -29,6 +29,7 @@ function problems(environment: Record<string, string | undefined>): string[] {
 /** For each variable, texts that must be refused. */
 const wrong: Record<keyof typeof controllerVariables, string[]> = {
   SILVASONIC_CONTROLLER_PORT: ['0', '65536', '-1', '9100.5', '0x10', '1e3', 'http'],
+  SILVASONIC_WEB_PORT: ['0', '65536', 'eighty'],
   SILVASONIC_CONTROLLER_BIND: ['localhost', '256.0.0.1', '0.0.0.0:9100'],
   CONTAINER_SOCKET: ['podman.sock', '/', '/run/../etc', '/run//x', `/${'s'.repeat(107)}`],
   SILVASONIC_PODMAN_SOCKET: ['unix:///run/podman.sock', './podman.sock'],
@@ -69,6 +70,7 @@ describe('readConfig', () => {
     expect(good({})).toEqual({
       healthPort: 9100,
       healthHost: '127.0.0.1',
+      webPort: 8090,
       socketPath: '/var/run/container.sock',
       network: 'silvasonic-net',
       postgres: {
@@ -87,6 +89,8 @@ describe('readConfig', () => {
       controllerWorkspace: '/var/lib/silvasonic/controller',
       recorderWorkspace: '/var/lib/silvasonic/recorder',
       runPath: '/run/silvasonic',
+      servicesFolder: '/var/lib/silvasonic/services',
+      secretsFolder: '/var/lib/silvasonic/secrets',
       hostRecorderWorkspace: '/var/lib/silvasonic/recorder',
       hostRunPath: '/run/silvasonic',
       givenWorkspacePath: null,

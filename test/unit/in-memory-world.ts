@@ -1,5 +1,6 @@
 /** Our own ports in memory: a clock that only the test moves, an engine, a database, folders. */
 
+import { type Alerts, noAlerts } from '../../services/controller/alerts.ts';
 import type { Log } from '../../services/controller/log.ts';
 import { isOurs } from '../../services/controller/podman-container.ts';
 import type {
@@ -20,6 +21,7 @@ import type {
   Store,
   Workspaces,
 } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { LABEL, type Processing, type RecorderStatus } from '../../services/shared/contract.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
@@ -101,7 +103,14 @@ export interface WorldState {
 export function emptyDatabase(): DesiredState {
   return {
     stationId: null,
-    config: { name: 'Station', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: false },
+    config: {
+      name: 'Station',
+      position: null,
+      autoEnrollment: true,
+      autoUpdate: false,
+      workspaceMarked: false,
+      alerts: DEFAULT_ALERT_SETTINGS,
+    },
     profiles: structuredClone([UMIK_PROFILE, GENERIC_PROFILE]),
     devices: [],
     services: [],
@@ -140,6 +149,7 @@ export interface InMemoryPorts {
   engine: Engine & { event(name: string): void };
   bus: Bus & { nudge(): void };
   workspaces: Workspaces;
+  alerts: Alerts;
 }
 
 function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
@@ -151,6 +161,7 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
     engine: createEngine(state, clock, good, bad),
     bus: createBus(),
     workspaces: createFolders(state, clock, good),
+    alerts: noAlerts,
   };
 }
 
@@ -179,6 +190,8 @@ function createBus(): InMemoryPorts['bus'] {
     },
     nudge: () => onNudge(),
     publish: async () => true,
+    logListeners: async () => 0,
+    publishLogs: async () => true,
     dependency: () => up('redis'),
     stop: async () => {},
   };
@@ -348,6 +361,8 @@ function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces 
       const told = state.statuses.get(workspace);
       return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
     },
+    tellServices: async () => good(null),
+    readSecrets: async () => good({}),
     readReport: async (service) => good(state.reports.get(service) ?? null),
     readMarker: async () => good(state.marker),
     async writeMarker(stationId) {

@@ -27,6 +27,10 @@ const spec: ContainerSpec = {
   readOnlyRoot: true,
   tmpfs: { '/tmp': 1024 },
   stopTimeoutS: 10,
+  ports: [],
+  entrypoint: null,
+  command: null,
+  user: null,
 };
 
 const info = { MemoryLimit: true, CpuCfsQuota: true, PidsLimit: true, SecurityOptions: [], CgroupVersion: '2' };

@@ -12,6 +12,7 @@ import type {
   Reading,
   Wish,
 } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { LABEL, OWNER, type RecorderStatus, workspaceName } from '../../services/shared/contract.ts';
 import { type ProfileConfig, profileConfigSchema } from '../../services/shared/profile.ts';
 
@@ -116,7 +117,14 @@ export function deviceRow(id: string, given: Partial<DeviceRow> = {}): DeviceRow
 export function desiredState(given: Partial<DesiredState> = {}): DesiredState {
   return {
     stationId: STATION_ID,
-    config: { name: 'Wood', position: null, autoEnrollment: true, autoUpdate: false, workspaceMarked: true },
+    config: {
+      name: 'Wood',
+      position: null,
+      autoEnrollment: true,
+      autoUpdate: false,
+      workspaceMarked: true,
+      alerts: DEFAULT_ALERT_SETTINGS,
+    },
     profiles: [UMIK_PROFILE, GENERIC_PROFILE],
     devices: [],
     services: [],
@@ -136,6 +144,10 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
       recorderMemoryBytes: 512 * 1024 * 1024,
       recorderCpus: 1,
       network: 'silvasonic-net',
+      hostServicesFolder: '/srv/silvasonic/services',
+      hostSecretsFolder: '/srv/silvasonic/secrets',
+      pageUrl: 'http://host.containers.internal:8090',
+      takenPorts: [8090, 9100],
     },
     desired: desiredState(),
     rows: [row],
@@ -148,6 +160,7 @@ export function specInput(given: Partial<SpecInput> = {}): SpecInput {
     catalogue: [],
     seedHashes: new Map(),
     images: {},
+    secrets: new Map(),
     workspaceProblem: null,
     ...given,
   };
@@ -208,6 +221,7 @@ export function planInput(given: Partial<PlanInput> = {}): PlanInput {
     containers: reading([], 2000),
     statuses: new Map(),
     reports: new Map(),
+    pulls: new Map(),
     inFlight: new Map(),
     results: [],
     image: { currentId: 'sha256:aaaa', lastGoodId: null, lastGoodReference: 'localhost/silvasonic-recorder:last-good' },

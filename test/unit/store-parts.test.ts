@@ -6,6 +6,7 @@ import { createProber, probeDelayMs } from '../../services/controller/store-prob
 import { parseDesired } from '../../services/controller/store-rows.ts';
 import { fitJson, fitText } from '../../services/controller/store-text.ts';
 import type { Clock } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 
 describe('text', () => {
   test('of any kind becomes what PostgreSQL takes, and stays so', () => {
@@ -142,6 +143,7 @@ describe('rows', () => {
       autoEnrollment: true,
       autoUpdate: false,
       workspaceMarked: false,
+      alerts: DEFAULT_ALERT_SETTINGS,
     });
     expect(state.problems).toHaveLength(2);
     expect(state.problems.join()).toMatch(/auto_enrollment is "no"; allowed is true or false/);

@@ -19,6 +19,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../../services/controller/log.ts';
 import { createWorkspaces } from '../../services/controller/workspaces.ts';
 import type { Clock, DesiredState, DeviceRow, Workspaces } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { createClock } from '../../services/shared/clock.ts';
 import type { RecorderStatus } from '../../services/shared/contract.ts';
 import { readHostileFile } from '../../services/shared/hostile-file.ts';
@@ -47,6 +48,8 @@ function make(clock: Clock = createClock()): Workspaces {
     recorderWorkspace: recorder,
     controllerWorkspace: controller,
     runPath: run,
+    servicesFolder: join(recorder, '../services'),
+    secretsFolder: join(recorder, '../secrets'),
     log,
     clock,
   });
@@ -339,6 +342,7 @@ const state: DesiredState = {
     autoEnrollment: true,
     autoUpdate: false,
     workspaceMarked: true,
+    alerts: DEFAULT_ALERT_SETTINGS,
   },
   profiles: [
     {
