@@ -3,11 +3,18 @@
 import { existsSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const services = ['controller', 'recorder', 'processor', 'web', 'station'].filter((name) =>
-  existsSync(`services/${name}/main.ts`),
-);
+const services = ['controller', 'recorder', 'processor', 'web', 'station'];
+/** Commands of their own, which the controller's image has too. */
+const tools = ['doctor', 'backup'];
+const sources = Object.fromEntries([
+  ...services.map((name) => [name, `services/${name}/main.ts`]),
+  ...tools.map((name) => [name, `services/station/${name}.ts`]),
+]);
 const wanted = process.argv.slice(2);
-const entries = wanted.length > 0 ? services.filter((name) => wanted.includes(name)) : services;
+// In an image, only what it needs is there to be built.
+const entries = Object.keys(sources).filter(
+  (name) => existsSync(sources[name]) && (wanted.length === 0 || wanted.includes(name)),
+);
 
 /** dockerode could reach an engine by SSH, with machine code of its own. Ours is a socket. */
 const withoutSsh = {
@@ -21,7 +28,7 @@ const withoutSsh = {
 if (wanted.length === 0) rmSync('dist', { recursive: true, force: true });
 
 await build({
-  entryPoints: entries.map((name) => ({ in: `services/${name}/main.ts`, out: name })),
+  entryPoints: entries.map((name) => ({ in: sources[name], out: name })),
   outdir: 'dist',
   bundle: true,
   platform: 'node',

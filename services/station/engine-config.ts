@@ -35,15 +35,16 @@ const PODMAN_LIMIT = 1_048_576;
 const OWN_SUBNET = '10.222.0.0/16';
 const OWN_SUBNET_POOL = '10.223.0.0/16';
 
-export async function readHostFacts(): Promise<HostFacts> {
+/** `root` is what stands before each path: a test's picture of another machine. */
+export async function readHostFacts(root = ''): Promise<HostFacts> {
   const [status, limits, mounts, pidMax] = await Promise.all(
     ['/proc/self/status', '/proc/self/limits', '/proc/self/mounts', '/proc/sys/kernel/pid_max'].map((path) =>
-      readFile(path, 'utf8'),
+      readFile(`${root}${path}`, 'utf8'),
     ),
   );
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status ?? '')?.[1] ?? '0'}`);
   return {
-    systemd: existsSync('/run/systemd/system'),
+    systemd: existsSync(`${root}/run/systemd/system`),
     cgroupsV1: /^\S+ \S+ cgroup /m.test(mounts ?? ''),
     mayRaiseLimits: ((effective >> CAP_SYS_RESOURCE) & 1n) === 1n,
     openFiles: hardLimit(limits ?? '', 'Max open files'),
