@@ -74,11 +74,15 @@ function pageBus(bus: InProcessBus): PageBus {
   };
 }
 
+/** Networks of containers and virtual machines: no phone is in them. */
+const BRIDGES = /^(podman|docker|br-|veth|cni|virbr)/;
+
 /** On a LAN one wants to type the address into a phone. */
 function addressesOf(host: string, port: number): string[] {
   if (host !== '0.0.0.0' && host !== '::') return [`http://${host.includes(':') ? `[${host}]` : host}:${port}`];
-  const outside = Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
+  const outside = Object.entries(networkInterfaces())
+    .filter(([name]) => !BRIDGES.test(name))
+    .flatMap(([, addresses]) => addresses ?? [])
     .filter(({ family, internal }) => family === 'IPv4' && !internal)
     .map(({ address }) => address);
   return ['localhost', ...outside].map((name) => `http://${name}:${port}`);
