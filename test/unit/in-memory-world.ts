@@ -23,7 +23,10 @@ import type {
 } from '../../services/controller/world.ts';
 import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { LABEL, type Processing, type RecorderStatus } from '../../services/shared/contract.ts';
+import { createStorePort } from './in-memory-database.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
+
+export { applyChanges } from './in-memory-database.ts';
 
 export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => quietLog };
 
@@ -79,6 +82,8 @@ export interface WorldState {
   database: DesiredState;
   databaseAway: boolean;
   databaseReadOnly: boolean;
+  /** It takes every question and answers none. */
+  databaseHangs: boolean;
   reads: number;
   writes: Changes[];
   containers: ObservedContainer[];
@@ -125,6 +130,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     database: emptyDatabase(),
     databaseAway: false,
     databaseReadOnly: false,
+    databaseHangs: false,
     reads: 0,
     writes: [],
     containers: [],
@@ -157,7 +163,7 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
   const bad = <T>(error: string): Reading<T> => ({ ok: false, error, startedAtMs: clock.nowMs() });
   return {
     microphones: createMicrophones(state, good, bad),
-    store: createStore(state, good, bad),
+    store: createStore(state, clock),
     engine: createEngine(state, clock, good, bad),
     bus: createBus(),
     workspaces: createFolders(state, clock, good),
@@ -197,70 +203,45 @@ function createBus(): InMemoryPorts['bus'] {
   };
 }
 
-function createStore(state: WorldState, good: Good, bad: Bad): InMemoryPorts['store'] {
+function createStore(state: WorldState, clock: Clock): InMemoryPorts['store'] {
   let onAvailable = (): void => {};
+  const isAway = (): boolean => state.databaseAway || state.databaseHangs;
+  const port = createStorePort(
+    async (work, isWrite) => {
+      const startedAtMs = clock.nowMs();
+      if (state.databaseHangs) await new Promise<void>((resolve) => clock.timer(DATABASE_DEADLINE_MS, resolve));
+      if (isAway()) return { ok: false, error: 'the database is away', startedAtMs };
+      if (isWrite && state.databaseReadOnly) return { ok: false, error: 'the database is read-only', startedAtMs };
+      return { ...work(), startedAtMs };
+    },
+    () => state.database,
+    clock.nowMs,
+  );
   return {
+    ...port,
     start: (callback) => {
       onAvailable = callback;
+      clock.timer(0, () => {
+        if (onAvailable === callback && !isAway()) callback();
+      });
     },
     available: () => onAvailable(),
-    async read() {
+    read() {
       state.reads += 1;
-      return state.databaseAway ? bad('the database is away') : good(structuredClone(state.database));
+      return port.read();
     },
     async write(changes) {
-      if (state.databaseAway || state.databaseReadOnly) return bad('the database cannot be written');
-      state.writes.push(structuredClone(changes));
-      applyChanges(state.database, changes);
-      return good(null);
+      const outcome = await port.write(changes);
+      if (outcome.ok) state.writes.push(structuredClone(changes));
+      return outcome;
     },
-    async adopt(given) {
-      if (state.databaseAway || state.databaseReadOnly) return bad('the database cannot be written');
-      state.database = { ...structuredClone(given), profiles: state.database.profiles };
-      return good(null);
+    async stop() {
+      onAvailable = () => {};
     },
-    dependency: () => up('database'),
-    stop: async () => {},
   };
 }
 
-export function applyChanges(database: DesiredState, changes: Changes): void {
-  for (const change of changes.devices) {
-    const row = database.devices.find(({ id }) => id === change.id);
-    if (change.kind === 'update' && row !== undefined) Object.assign(row, change.facts);
-    if (change.kind === 'enroll' && row?.enrollmentStatus === 'pending' && row.decidedBy === null) {
-      Object.assign(row, change.enrollment, { generation: row.generation + 1 });
-    }
-    if (change.kind === 'forget') database.devices = database.devices.filter(({ id }) => id !== change.id);
-    if (change.kind === 'insert' && row === undefined) {
-      database.devices.push({
-        id: change.id,
-        workspace: change.workspace,
-        name: change.name,
-        ...change.facts,
-        ...change.enrollment,
-        enabled: true,
-        settings: { ok: true, value: {} },
-        restartToken: '',
-        firstSeenAt: change.facts.lastSeenAt,
-        generation: 1,
-        observedGeneration: 0,
-        phase: 'waiting',
-        reason: 'New',
-        message: '',
-      });
-    }
-  }
-  for (const { subject, ...columns } of changes.statuses) {
-    const row =
-      subject.kind === 'device'
-        ? database.devices.find(({ id }) => id === subject.id)
-        : database.services.find(({ name }) => name === subject.name);
-    if (row !== undefined) Object.assign(row, columns);
-  }
-  Object.assign(database.config, changes.config);
-}
-
+const DATABASE_DEADLINE_MS = 2000;
 const READ_DEADLINE_MS = 5000;
 const ACTION_DEADLINE_MS = 20_000;
 
