@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { alertSchema } from '../shared/alerts.ts';
+import { type Alert, alertSchema } from '../shared/alerts.ts';
 import { type ProcessorStatus, processorStatusSchema, SERVICE_RUN_FOLDER, STATUS_FILE } from '../shared/contract.ts';
 import { writeDurably } from '../shared/durable-file.ts';
 import { readHostileFile } from '../shared/hostile-file.ts';
@@ -16,8 +16,8 @@ import type { Clock, StationEvent } from './world.ts';
 export type AlertLook = Pick<AlertInput, 'station' | 'settings' | 'devices'>;
 
 export interface Alerts {
-  /** Cheap, and may be called after every cycle. Never throws. */
-  look(look: AlertLook, report: (event: StationEvent) => void): void;
+  /** Cheap, and may be called after every cycle. Resolves when what was due has been tried; never rejects. */
+  look(look: AlertLook, report: (event: StationEvent) => void): Promise<void>;
   stop(): void;
 }
 
@@ -31,7 +31,7 @@ export interface AlertsOptions {
 }
 
 /** Before anything is wanted of it; for stations that tell nobody. */
-export const noAlerts: Alerts = { look() {}, stop() {} };
+export const noAlerts: Alerts = { look: async () => {}, stop() {} };
 
 const STATE_FILE = 'alerts.json';
 const STATE_MAX_BYTES = 1024 * 1024;
@@ -83,7 +83,6 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
     report: (event: StationEvent) => void,
   ): Promise<void> => {
     const address = addressOf(target, settings);
-    if (address === null) now.waiting = now.waiting.filter((one) => one.target !== target);
     for (;;) {
       const next = now.waiting.find((one) => one.target === target);
       if (next === undefined || address === null || stopped) return;
@@ -126,8 +125,11 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
       report(event('warning', 'AlertFailed', 'There is nobody to alert: give the address of ntfy or of a webhook.'));
     now.told = [...memory].flatMap(([key, { told }]) => (told ? [key] : []));
     const fresh = alerts.flatMap((alert) => targets.map((target) => ({ target, alert })));
-    now.waiting = [...now.waiting, ...fresh]
-      .filter(({ alert }) => times.wallMs - alert.at < STALE_MS)
+    // Somebody waits in front of the page for a test: it does not stand behind what a receiver has refused so far.
+    const isTest = ({ alert }: { alert: Alert }): boolean => alert.kind === 'test';
+    if (fresh.some(isTest)) retries.clear();
+    now.waiting = [...fresh.filter(isTest), ...now.waiting, ...fresh.filter((one) => !isTest(one))]
+      .filter(({ target, alert }) => targets.includes(target) && times.wallMs - alert.at < STALE_MS)
       .slice(-MOST_WAITING);
     for (const { title } of alerts) log.info({ title }, 'A person is told.');
     await save();
@@ -136,15 +138,17 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
   };
 
   return {
-    look(look, report) {
+    async look(look, report) {
       if (busy || stopped || clock.nowMs() - lookedAtMs < LOOK_MS) return;
       lookedAtMs = clock.nowMs();
       busy = true;
-      work(look, report)
-        .catch((cause: unknown) => log.warn({ err: cause }, 'Alerts could not be looked after; that is tried again.'))
-        .finally(() => {
-          busy = false;
-        });
+      try {
+        await work(look, report);
+      } catch (cause) {
+        log.warn({ err: cause }, 'Alerts could not be looked after; that is tried again.');
+      } finally {
+        busy = false;
+      }
     },
     stop() {
       stopped = true;

@@ -103,7 +103,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
   const lookAfterAlerts = (): void => {
     const { stationId, stationName, alerts: settings, devices } = reconciler.snapshot();
     if (stationId !== null)
-      alerts.look({ station: { id: stationId, name: stationName }, settings, devices }, observer.report);
+      void alerts.look({ station: { id: stationId, name: stationName }, settings, devices }, observer.report);
   };
 
   const cycle = async (isTick: boolean): Promise<number | null> => {

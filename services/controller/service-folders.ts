@@ -114,9 +114,14 @@ function createTurns() {
 /** Extended M3U: most players and tools that take a list of streams read it. */
 function playlist({ microphones }: ToldMicrophones, token: string): string {
   const lines = microphones.flatMap(({ name, live }) =>
-    live === null ? [] : [`#EXTINF:-1,${name.replace(/[\p{Cc}]/gu, ' ')}`, `${live}?token=${token}`],
+    live === null ? [] : [`#EXTINF:-1,${listed(name)}`, `${live}?token=${token}`],
   );
   return `${['#EXTM3U', ...lines].join('\n')}\n`;
+}
+
+/** One line, and short enough for whoever shows it. */
+function listed(name: string): string {
+  return [...name.replaceAll(/\p{Cc}/gu, ' ')].slice(0, 60).join('');
 }
 
 /** Made at the first need. A file that is none of ours is replaced: services then get new tokens, and start anew. */
