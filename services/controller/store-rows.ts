@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { alertSettingsSchema, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
-import { type Capabilities, parseDeviceSettings, parseProfileConfig } from '../shared/profile.ts';
+import { type Capabilities, capabilitiesSchema, parseDeviceSettings, parseProfileConfig } from '../shared/profile.ts';
 import { CONFIG_KEY, DEVICE_PHASES, ENROLLMENT_STATUSES, SERVICE_PHASES } from '../shared/schema.ts';
 import type { DesiredState, DeviceRow, ProfileRow, ServiceRow, StationConfig } from './world.ts';
 
@@ -190,20 +190,6 @@ function parseDevice(row: unknown, problems: string[]): DeviceRow {
     message: columns.message,
   };
 }
-
-const frequency = z.number().min(0);
-const capabilitiesSchema = z.object({
-  offers: z.array(
-    z.object({
-      format: z.string(),
-      channels: frequency,
-      rates: z.discriminatedUnion('kind', [
-        z.object({ kind: z.literal('list'), values: z.array(frequency) }),
-        z.object({ kind: z.literal('range'), min: frequency, max: frequency }),
-      ]),
-    }),
-  ),
-});
 
 /** Unreadable ones count as unknown: the hardware tells them anew whenever it is there. */
 function parseCapabilities(id: string, value: unknown, problems: string[]): Capabilities {

@@ -13,10 +13,11 @@ import {
   type SegmentName,
   segmentDay,
 } from '../shared/contract.ts';
+import type { FlacStream } from '../shared/flac.ts';
 import { type Folder, readSmallFile, withFile, withFolder } from '../shared/folders.ts';
 import { PROCESSED, RAW, type StoredSegment } from '../shared/recordings.ts';
 import { readFully, writeFully } from './file-bytes.ts';
-import { type FlacStream, readFlacStream } from './flac-file.ts';
+import { readFlacStream } from './flac-file.ts';
 import { createOverviewBuilder } from './overview.ts';
 import type { Sox } from './sox.ts';
 import { BrokenRecording, guanoText, readWavFile, type WavFile } from './wav-file.ts';

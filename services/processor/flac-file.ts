@@ -2,16 +2,9 @@
  * FLAC files as far as their head goes (RFC 9639): what the stream is, and metadata put into it.
  */
 import type { FileHandle } from 'node:fs/promises';
+import { FLAC_HEAD_BYTES, type FlacStream, readFlacHead } from '../shared/flac.ts';
 import { readFully, writeFully } from './file-bytes.ts';
 import { BrokenRecording, type WavFile } from './wav-file.ts';
-
-export interface FlacStream {
-  /** Frames per second. */
-  rate: number;
-  channels: number;
-  bitsPerSample: number;
-  frames: number;
-}
 
 const STREAMINFO = 0;
 const APPLICATION = 2;
@@ -19,25 +12,12 @@ const VORBIS_COMMENT = 4;
 const LAST_BLOCK = 0x80;
 /** A block's length has 24 bits. */
 const MOST_BLOCK_BYTES = 0xff_ffff;
-/** "fLaC", one block's head, STREAMINFO. */
-const HEAD_BYTES = 4 + 4 + 34;
 const COPY_BYTES = 256 * 1024;
 
 /** Throws `BrokenRecording` when it is no FLAC file, or one that was never finished. */
 export async function readFlacStream(file: FileHandle): Promise<FlacStream> {
-  const head = await readFully(file, 0, HEAD_BYTES);
-  const begins = head.length === HEAD_BYTES && head.toString('latin1', 0, 4) === 'fLaC';
-  if (!begins || ((head[4] ?? 0) & ~LAST_BLOCK) !== STREAMINFO) {
-    throw new BrokenRecording('it does not begin as a FLAC file');
-  }
-  // 20 bits rate, 3 channels - 1, 5 bits per sample - 1, 36 frames (RFC 9639, 8.2).
-  const packed = head.readBigUInt64BE(18);
-  const stream = {
-    rate: Number(packed >> 44n),
-    channels: Number((packed >> 41n) & 7n) + 1,
-    bitsPerSample: Number((packed >> 36n) & 31n) + 1,
-    frames: Number(packed & 0xf_ffff_ffffn),
-  };
+  const stream = readFlacHead(await readFully(file, 0, FLAC_HEAD_BYTES));
+  if (stream === null) throw new BrokenRecording('it does not begin as a FLAC file');
   if (stream.frames === 0 || stream.rate === 0) throw new BrokenRecording('it is a FLAC file that was never finished');
   return stream;
 }
@@ -71,7 +51,7 @@ export async function copyWithMetadata(
 }
 
 async function readBlocks(file: FileHandle): Promise<{ streamInfo: Buffer; audioOffset: number }> {
-  const streamInfo = (await readFully(file, 0, HEAD_BYTES)).subarray(8);
+  const streamInfo = (await readFully(file, 0, FLAC_HEAD_BYTES)).subarray(8);
   for (let offset = 4; ; ) {
     const head = await readFully(file, offset, 4);
     if (head.length < 4) throw new Error('the FLAC file that was just made ends too early');

@@ -1,7 +1,7 @@
 /**
  * How loud it is: levels per channel over a window of frames, and whether a microphone has fallen silent.
  */
-import { frameBytesOf, type WavFormat } from './wav.ts';
+import { frameBytesOf, type WavFormat } from '../shared/wav.ts';
 
 export interface ChannelLevel {
   /** Level around the mean, so that a constant offset counts as silence. dBFS; a full-scale sine has -3. */

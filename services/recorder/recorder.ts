@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RecorderConfig, RecorderStatus } from '../shared/contract.ts';
 import { MAX_TOLD_GAPS, RECORDER_EXIT } from '../shared/recording.ts';
+import { FILE_BITS, frameBytesOf, type WavFormat } from '../shared/wav.ts';
 import { createWallClock, readClockSynchronised, type WallClock } from './clock.ts';
 import { freeBytesAt, hasRoom, isDiskFull } from './folders.ts';
 import { createLevelMeter, createSilenceWatch } from './levels.ts';
@@ -16,7 +17,6 @@ import { createSegmentWriter, type SegmentWriter, segmentFrames } from './segmen
 import type { CaptureEnd, CaptureSink, CaptureSource } from './source.ts';
 import { createStatusFile, type StatusFile } from './status.ts';
 import { createTimeline, type Timeline } from './timeline.ts';
-import { FILE_BITS, frameBytesOf, type WavFormat } from './wav.ts';
 
 export interface RecorderOptions {
   config: RecorderConfig;

@@ -7,11 +7,18 @@ import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises
 import { join } from 'node:path';
 import type { RecorderConfig } from '../shared/contract.ts';
 import { formatSegmentName, parseSegmentName, type SegmentName } from '../shared/recording.ts';
+import {
+  declaredSizes,
+  frameBytesOf,
+  headerBytesOf,
+  MAX_HEADER_BYTES,
+  readWavFormat,
+  type WavFormat,
+} from '../shared/wav.ts';
 import { bufferPath } from './folders.ts';
 import { errorText, type Log } from './log.ts';
 import { metadataChunks } from './metadata.ts';
 import { completeFile, publishFile } from './segment-file.ts';
-import { declaredSizes, frameBytesOf, headerBytesOf, MAX_HEADER_BYTES, readWavFormat, type WavFormat } from './wav.ts';
 
 export interface SalvageOptions {
   workspacePath: string;

@@ -5,9 +5,9 @@
 import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { RecorderConfig } from '../shared/contract.ts';
+import { frameBytesOf, headerBytesOf, paddedBytes, type WavFormat, wavHeader } from '../shared/wav.ts';
 import { bufferPath, isDiskFull, rawPath } from './folders.ts';
 import { metadataChunks, type SegmentFacts } from './metadata.ts';
-import { frameBytesOf, headerBytesOf, paddedBytes, type WavFormat, wavHeader } from './wav.ts';
 
 export interface SegmentFile {
   /** Adds to its end. After an error, `dataBytes` says how much arrived all the same. */

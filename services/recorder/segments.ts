@@ -5,10 +5,10 @@
 
 import type { RecorderConfig } from '../shared/contract.ts';
 import { formatSegmentName } from '../shared/recording.ts';
+import { frameBytesOf, MAX_DATA_BYTES, type WavFormat } from '../shared/wav.ts';
 import type { ClockStep } from './clock.ts';
 import type { Gap, SegmentFacts } from './metadata.ts';
 import { createSegmentFile, type SegmentFile } from './segment-file.ts';
-import { frameBytesOf, MAX_DATA_BYTES, type WavFormat } from './wav.ts';
 
 export interface FinishedSegment {
   name: string;

@@ -2,9 +2,9 @@
  * The virtual microphone: a synthetic dawn chorus in real time, for a station without hardware. The same every time.
  */
 
+import { frameBytesOf, type WavFormat } from '../shared/wav.ts';
 import { singDawnChorus } from './chorus.ts';
 import type { CaptureSource } from './source.ts';
-import { frameBytesOf, type WavFormat } from './wav.ts';
 
 const TICK_MS = 100;
 /** A process that slept longer than this has lost sound, as it would have with a microphone. */

@@ -95,18 +95,26 @@ export const deviceSettingsSchema = section({
 });
 export type DeviceSettings = z.infer<typeof deviceSettingsSchema>;
 
-/** One way in which the hardware offers to capture (one altsetting of ALSA's `stream0`). Rates in frames per second. */
-export interface CaptureOffer {
-  /** ALSA's own name, perhaps one that we cannot write. */
-  format: string;
-  channels: number;
-  rates: { kind: 'list'; values: number[] } | { kind: 'range'; min: number; max: number };
-}
+const offered = z.number().min(0);
 
-/** What a device can capture. Empty: nothing is known, so the profile is taken at its word. */
-export interface Capabilities {
-  offers: CaptureOffer[];
-}
+/** What a device can capture, as ALSA's `stream0` tells it. No offers: nothing is known, so the profile is taken at its word. */
+export const capabilitiesSchema = z.object({
+  /** One for each altsetting. */
+  offers: z.array(
+    z.object({
+      /** ALSA's own name, perhaps one that we cannot write. */
+      format: z.string(),
+      channels: offered,
+      /** Frames per second. */
+      rates: z.discriminatedUnion('kind', [
+        z.object({ kind: z.literal('list'), values: z.array(offered) }),
+        z.object({ kind: z.literal('range'), min: offered, max: offered }),
+      ]),
+    }),
+  ),
+});
+export type Capabilities = z.infer<typeof capabilitiesSchema>;
+export type CaptureOffer = Capabilities['offers'][number];
 
 /** What is recorded in the end. */
 export interface NegotiatedAudio {

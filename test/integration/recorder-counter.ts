@@ -1,6 +1,6 @@
 /** Reads the counter that the microphone of `recorder-image` sings: which frames are there, and which are not. */
 import { execFileSync } from 'node:child_process';
-import { frameBytesOf } from '../../services/recorder/wav.ts';
+import { frameBytesOf } from '../../services/shared/wav.ts';
 import type { RecordedFile } from './recorder-process.ts';
 
 /** Frames that are missing before a frame. */

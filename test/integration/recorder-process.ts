@@ -6,19 +6,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import {
-  frameBytesOf,
-  headerBytesOf,
-  paddedBytes,
-  readWavFormat,
-  type WavFormat,
-} from '../../services/recorder/wav.ts';
-import {
   parseSegmentName,
   type RecorderStatus,
   recorderStatusSchema,
   type SegmentName,
   STATUS_FILE,
 } from '../../services/shared/contract.ts';
+import { frameBytesOf, headerBytesOf, paddedBytes, readWavFormat, type WavFormat } from '../../services/shared/wav.ts';
 
 /** Folders of one recorder, with the recorder bundled beside them. */
 export interface RecorderPlace {

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dawnChorus } from '../../services/recorder/virtual.ts';
-import { wavHeader } from '../../services/recorder/wav.ts';
+import { wavHeader } from '../../services/shared/wav.ts';
 import { sampleRecorderConfig, sampleRecorderEnvironment } from '../unit/recorder-sample.ts';
 import {
   controlMicrophone,

@@ -2,7 +2,6 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type WavFormat, wavHeader } from '../../services/recorder/wav.ts';
 import {
   DERIVED_ENDINGS,
   formatDerivedName,
@@ -10,6 +9,7 @@ import {
   type SegmentName,
   segmentDay,
 } from '../../services/shared/contract.ts';
+import { type WavFormat, wavHeader } from '../../services/shared/wav.ts';
 
 export const OAK = 'oak-0a1b2c3d';
 export const POND = 'pond-11223344';

@@ -8,7 +8,7 @@ import {
 } from '../../services/recorder/levels.ts';
 import { createFramer } from '../../services/recorder/samples.ts';
 import { dawnChorus, loopParts } from '../../services/recorder/virtual.ts';
-import { frameBytesOf, MAX_DATA_BYTES, readWavFormat, type WavFormat, wavHeader } from '../../services/recorder/wav.ts';
+import { frameBytesOf, MAX_DATA_BYTES, readWavFormat, type WavFormat, wavHeader } from '../../services/shared/wav.ts';
 
 const MONO_16: WavFormat = { rate: 384_000, channels: 1, bitsPerSample: 16 };
 

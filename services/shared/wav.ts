@@ -1,8 +1,8 @@
 /**
- * The WAV files that a recorder writes: their header, made and read back. Format: RIFF/WAVE as in "Multimedia
+ * The WAV files that a recorder writes, and live sound in their form: their header, made and read back. Format: RIFF/WAVE as in "Multimedia
  * Programming Interface and Data Specifications 1.0" (1991) and Microsoft's WAVEFORMATEXTENSIBLE.
  */
-import type { SampleFormat } from '../shared/recording.ts';
+import type { SampleFormat } from './recording.ts';
 
 /** How samples lie in a file: interleaved, little-endian, signed. */
 export interface WavFormat {
@@ -26,6 +26,7 @@ export const MAX_DATA_BYTES = 2 ** 31 - 2 ** 20;
 /** No header of ours is longer. Bytes. */
 export const MAX_HEADER_BYTES = 68;
 
+const ENDLESS = 0xffff_ffff;
 const FORMAT_PCM = 1;
 const FORMAT_EXTENSIBLE = 0xfffe;
 /** KSDATAFORMAT_SUBTYPE_PCM as it lies in a file. */
@@ -75,6 +76,14 @@ export function wavHeader(format: WavFormat, dataBytes: number, trailingBytes = 
   }
   header.write('data', header.length - 8, 'latin1');
   header.writeUInt32LE(dataBytes, header.length - 4);
+  return header;
+}
+
+/** The header of sound without an end: both lengths say "as long as it comes". */
+export function endlessWavHeader(format: WavFormat): Buffer {
+  const header = wavHeader(format, 0);
+  header.writeUInt32LE(ENDLESS, 4);
+  header.writeUInt32LE(ENDLESS, header.length - 4);
   return header;
 }
 
