@@ -1,5 +1,5 @@
 /**
- * `start`, `test` and `clean`, step by step: check, install what is missing, hand over. Whatever cannot be done ends
+ * `start`, `test`, `bench` and `clean`, step by step: check, install what is missing, hand over. Whatever cannot be done ends
  * with one sentence on the terminal and exit code 1.
  */
 'use strict';
@@ -18,6 +18,7 @@ const REPOSITORY = path.resolve(__dirname, '..', '..');
 
 const USAGE = `npm start [-- --yes]                    a station on this machine; Ctrl-C stops it
 npm test [-- --yes] [-- <vitest's arguments>]   everything that is tested
+npm run bench [-- --yes --quick --json]   speed and cost, measured on this machine
 npm run clean [-- --yes --recordings]   removes what the station left; recordings only when asked to`;
 
 /** Space for programs, Node packages, images. Bytes. */
@@ -45,7 +46,7 @@ function parseArguments(argv, env = process.env) {
 async function run(argv) {
   try {
     const options = parseArguments(argv);
-    const commands = { start, test, clean: cleanUp };
+    const commands = { start, test, bench, clean: cleanUp };
     if (!Object.hasOwn(commands, options.command ?? '')) throw new Problem(`Say what to do:\n${USAGE}`);
     preflight.checkPlatform();
     trustSystemCertificates();
@@ -92,14 +93,7 @@ async function start({ yes, passedOn }) {
 }
 
 async function test({ yes, passedOn }) {
-  const cache = preflight.cacheFolder();
-  preflight.prepareFolder(cache);
-  checkSpace(cache, 'test');
-  const terminal = createTerminal({ logPath: path.join(cache, 'test-install.log') });
-  await prepare(terminal, { purpose: 'test', yes });
-  const tools = path.join(cache, 'bin');
-  linkRedis(tools);
-  const env = { ...process.env, PATH: [tools, process.env.PATH, '/usr/sbin', '/sbin'].join(':') };
+  const { terminal, env } = await prepareTools('test', yes);
   const programs = [
     { title: 'Style and lint', script: '@biomejs/biome/bin/biome', args: ['check', '--error-on-warnings', '.'] },
     { title: 'Types', script: 'typescript/bin/tsc', args: [] },
@@ -115,6 +109,24 @@ async function test({ yes, passedOn }) {
   }
   terminal.say(failed.length === 0 ? 'All passed.' : `Failed: ${failed.join(', ')}.`);
   return failed.length === 0 ? 0 : 1;
+}
+
+/** Standard output is the result alone: with `--json` a program reads it. */
+async function bench({ yes, passedOn }) {
+  const { env } = await prepareTools('bench', yes, process.stderr);
+  return handOver(process.execPath, [path.join('test', 'bench', 'run.js'), ...passedOn], { env });
+}
+
+/** What the tests' fixtures need on this machine, and the environment in which they find it. */
+async function prepareTools(name, yes, output = process.stdout) {
+  const cache = preflight.cacheFolder();
+  preflight.prepareFolder(cache);
+  checkSpace(cache, 'test');
+  const terminal = createTerminal({ output, logPath: path.join(cache, `${name}-install.log`) });
+  await prepare(terminal, { purpose: 'test', yes });
+  const tools = path.join(cache, 'bin');
+  linkRedis(tools);
+  return { terminal, env: { ...process.env, PATH: [tools, process.env.PATH, '/usr/sbin', '/sbin'].join(':') } };
 }
 
 async function cleanUp({ yes, recordings }) {

@@ -16,14 +16,19 @@ export interface EngineProxy {
   release(): void;
 }
 
-/** Not there until `open`. */
-export function createEngineProxy(socketPath: string, enginePath: string): EngineProxy {
+/** Not there until `open`. `onConnection` may listen to what is asked: each request comes on a connection of its own. */
+export function createEngineProxy(
+  socketPath: string,
+  enginePath: string,
+  onConnection: (client: Socket) => void = () => {},
+): EngineProxy {
   const sockets = new Set<Socket>();
   let server: Server | null = null;
   let held = false;
 
   const pass = (client: Socket): void => {
     const engine = connect(enginePath);
+    onConnection(client);
     for (const [one, other] of [
       [client, engine],
       [engine, client],

@@ -51,7 +51,7 @@ const CLEANUP_DEADLINE_MS = 120_000;
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
 /** Failing to prepare the engine fails the tests that ask for it, with the reason; all others run. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const cacheFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'silvasonic');
   const { folder, lock } = await takeStorage(cacheFolder);
   const socketFolder = mkdtempSync(join(tmpdir(), 'silvasonic-test-'));

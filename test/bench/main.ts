@@ -1,0 +1,258 @@
+/**
+ * `npm run bench`: everything that the station promises about speed and cost, measured on this machine, with the engine's own
+ * floor in the same run. Prints which bars hold; fails only when something could not be measured.
+ */
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg, release } from 'node:os';
+import { resolve } from 'node:path';
+import { type BenchMicrophone, type BenchStation, createBenchStation } from './bench-station.ts';
+import { measureCore } from './measure-core.ts';
+import { first, lastBody, measureMany, measureNudges, measurePlugs, type Progress } from './measure-starts.ts';
+import {
+  crashRow,
+  type IdleCost,
+  idleMedian,
+  idleRows,
+  killRow,
+  measureCycles,
+  measureIdle,
+  measureKills,
+  memoryRows,
+} from './measure-steady.ts';
+import { measureStops } from './measure-stops.ts';
+import { plot } from './plot.ts';
+import { prepareEngine } from './provided.ts';
+import type { Row } from './statistics.ts';
+import { table } from './table.ts';
+import { sleep } from './wall-clock.ts';
+
+/** How often each thing is measured. */
+interface Extent {
+  nudges: number;
+  manyAtOnce: number;
+  plugs: number;
+  slowStopRounds: number;
+  idleWindows: number;
+  idleWindowMs: number;
+  cycleWindowMs: number;
+  growthCycles: number;
+  plans: number;
+}
+
+const FULL: Extent = {
+  nudges: 30,
+  manyAtOnce: 30,
+  plugs: 30,
+  slowStopRounds: 30,
+  idleWindows: 3,
+  idleWindowMs: 60_000,
+  cycleWindowMs: 30_000,
+  growthCycles: 10_000,
+  plans: 5,
+};
+const QUICK: Extent = {
+  nudges: 5,
+  manyAtOnce: 2,
+  plugs: 4,
+  slowStopRounds: 1,
+  idleWindows: 1,
+  idleWindowMs: 20_000,
+  cycleWindowMs: 4000,
+  growthCycles: 2000,
+  plans: 1,
+};
+
+const TEN = 10;
+const CRASHING = 2;
+/** Only after so much good running a restart is immediate. */
+const GOOD_AFTER_MS = 60_000;
+const PLOT_FILE = 'test/bench/cost-by-microphones.svg';
+const USAGE = `npm run bench [-- --quick] [-- --json]
+  --quick  under two minutes: fewer measurements, shorter windows
+  --json   the result as JSON; progress goes to standard error`;
+
+/** @returns exit code */
+export async function main(words: readonly string[]): Promise<number> {
+  const unknown = words.filter((word) => !['--quick', '--json'].includes(word));
+  if (unknown.length > 0) {
+    console.error(`${unknown.join(' ')} is not known.\n${USAGE}`);
+    return 1;
+  }
+  const asJson = words.includes('--json');
+  const quick = words.includes('--quick');
+  // The result alone is standard output, whatever the fixtures tell.
+  console.log = (...told: unknown[]) => console.error(...told);
+  try {
+    const result = await bench(quick ? QUICK : FULL);
+    const { rows, ...about } = result;
+    process.stdout.write(asJson ? `${JSON.stringify({ ...about, quick, rows }, null, 2)}\n` : report(result, quick));
+    return 0;
+  } catch (error) {
+    console.error(`It could not be measured: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+}
+
+interface Result {
+  machine: { cpus: number; kernel: string; node: string; loadBefore: number; loadAfter: number };
+  seconds: number;
+  rows: Row[];
+}
+
+async function bench(extent: Extent): Promise<Result> {
+  const beganMs = performance.now();
+  const loadBefore = load();
+  const progress = createProgress();
+  const removeEngine = await prepareEngine();
+  try {
+    const station = await createBenchStation();
+    let rows: Row[];
+    try {
+      rows = await measureAll(station, extent, progress);
+    } finally {
+      await station.remove();
+    }
+    const seconds = Math.round((performance.now() - beganMs) / 1000);
+    const machine = { cpus: availableParallelism(), kernel: release(), node: process.version };
+    return { machine: { ...machine, loadBefore, loadAfter: load() }, seconds, rows };
+  } finally {
+    await removeEngine();
+    progress('');
+  }
+}
+
+async function measureAll(bench: BenchStation, extent: Extent, progress: Progress): Promise<Row[]> {
+  const ten = await plugMany(bench, TEN, 'switched');
+  const nudges = await measureNudges(bench, ten, extent.nudges, progress);
+  const many = await measureMany(bench, ten, extent.manyAtOnce, progress);
+  const plugs = await measurePlugs(bench, lastBody(bench, first(ten)), extent.plugs, progress);
+
+  const recording = await plugMany(bench, TEN, 'recording');
+  const crashing = await plugMany(bench, CRASHING, 'crashing');
+  for (const microphone of recording) bench.setDeed(microphone, 'record');
+  for (const microphone of crashing) bench.setDeed(microphone, 'crash');
+  for (const microphone of ten) bench.setDeed(microphone, 'stubborn');
+  await bench.switchOn(recording);
+  const beganMs = Date.now();
+  await bench.write(crashing, true);
+  bench.nudge();
+  const [other] = await plugMany(bench, 1, 'other');
+  const stops = await measureStops(bench, {
+    stubborn: ten,
+    other: first(other === undefined ? [] : [other]),
+    rounds: extent.slowStopRounds,
+    progress,
+  });
+  const core = await measureCore(extent.growthCycles, extent.plans, progress);
+  progress('until the recorders have run well for a minute');
+  await sleep(Math.max(0, beganMs + GOOD_AFTER_MS + 3000 - Date.now()));
+  const crash = crashRow(bench, crashing, beganMs);
+  await bench.switchOff(crashing);
+
+  const steady = await measureSteady(bench, recording, extent, progress);
+  const memory = await memoryRows(bench, recording);
+  const costs = await measureCostByNumber(bench, recording, idleMedian(steady.idle), extent, progress);
+  const caption = 'CPU of one cycle of the controller, by number of microphones';
+  const picture = plot(
+    [
+      { name: 'real: process, engine, PostgreSQL, Redis, USB, files', points: costs },
+      { name: 'simulated: the core alone, all ports in memory', points: core.cycles },
+    ],
+    caption,
+  );
+  writeFileSync(resolve(import.meta.dirname, '../..', PLOT_FILE), picture);
+  return [
+    ...nudges.rows,
+    ...many,
+    ...stops,
+    ...plugs,
+    steady.kill,
+    crash,
+    ...idleRows(steady.idle, extent.idleWindowMs),
+    ...memory,
+    ...core.rows,
+  ];
+}
+
+async function measureSteady(
+  bench: BenchStation,
+  recording: readonly BenchMicrophone[],
+  extent: Extent,
+  progress: Progress,
+): Promise<{ idle: IdleCost[]; kill: Row }> {
+  const idle: IdleCost[] = [];
+  const kills = { floor: [] as number[], ours: [] as number[] };
+  for (let window = 0; window < extent.idleWindows; window += 1) {
+    progress(`idle ${window + 1} of ${extent.idleWindows}`);
+    // The first ones killed must have run well for as long as the last ones.
+    if (window > 0) await sleep(Math.max(0, GOOD_AFTER_MS + 10_000 - extent.idleWindowMs));
+    await bench.settle();
+    idle.push(await measureIdle(bench, extent.idleWindowMs));
+    const { floor, ours } = await measureKills(bench, recording, progress);
+    kills.floor.push(...floor);
+    kills.ours.push(...ours);
+  }
+  return { idle, kill: killRow(kills) };
+}
+
+/** A cycle's cost with ten real microphones and with one. */
+async function measureCostByNumber(
+  bench: BenchStation,
+  recording: readonly BenchMicrophone[],
+  idle: IdleCost,
+  extent: Extent,
+  progress: Progress,
+): Promise<Map<number, number>> {
+  await bench.settle();
+  progress('cycles with ten microphones');
+  const ofTen = await measureCycles(bench, idle, extent.cycleWindowMs);
+  await bench.switchOff(recording.slice(1));
+  await bench.settle();
+  progress('cycles with one microphone');
+  const ofOne = await measureCycles(bench, await measureIdle(bench, extent.cycleWindowMs), extent.cycleWindowMs);
+  return new Map([
+    [1, ofOne.cpuMsPerCycle],
+    [recording.length, ofTen.cpuMsPerCycle],
+  ]);
+}
+
+/** Plugged in, known, switched off. */
+async function plugMany(bench: BenchStation, count: number, name: string): Promise<BenchMicrophone[]> {
+  const serials = Array.from({ length: count }, (_, index) => `${name}-${index}`);
+  const plugged = serials.map((serial) => ({ serial, device: bench.plug(serial) }));
+  const microphones = await Promise.all(plugged.map(({ serial, device }) => bench.known(serial, device)));
+  await Promise.all(microphones.map(({ name: container }) => bench.events.time('start', container, 0)));
+  await bench.switchOff(microphones);
+  return microphones;
+}
+
+const load = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100;
+
+/** One line that changes on a terminal, a line each elsewhere only when something else is measured. */
+function createProgress(): Progress {
+  const { stderr } = process;
+  if (stderr.isTTY) return (text) => void stderr.write(`\r\u001b[K${text}`);
+  let last = '';
+  return (text) => {
+    const what = text.replace(/ \d+ of \d+$/, '');
+    if (what !== last && what !== '') stderr.write(`${what}\n`);
+    last = what;
+  };
+}
+
+function report({ machine, seconds, rows }: Result, quick: boolean): string {
+  const { cpus, kernel, node, loadBefore, loadAfter } = machine;
+  const broken = rows.filter(({ holds }) => holds === false);
+  const judged = rows.filter(({ holds }) => holds !== null);
+  return [
+    `${quick ? 'Quick' : 'Full'} form, ${seconds} s. ${cpus} CPUs, Linux ${kernel}, Node ${node}; load ${loadBefore} before, ${loadAfter} after.`,
+    '',
+    table(rows),
+    '',
+    broken.length === 0
+      ? `All ${judged.length} bars hold.`
+      : `${judged.length - broken.length} of ${judged.length} bars hold. Not: ${broken.map(({ name }) => name).join('; ')}.`,
+    `Cost by number of microphones: ${PLOT_FILE}`,
+    '',
+  ].join('\n');
+}
