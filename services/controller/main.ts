@@ -69,7 +69,7 @@ async function run(): Promise<void> {
 
 /** The configuration with all that has to be learned or waited for. Ends the process where something is wrong. */
 async function settle(): Promise<{ config: ControllerConfig; log: Log }> {
-  const insideContainer = isInsideContainer();
+  const insideContainer = isInsideContainer(process.env);
   const read = readConfig(process.env, { insideContainer });
   if (!read.ok) return refuse(read.problems);
   const log = createLog({ level: read.value.logLevel });

@@ -18,7 +18,7 @@ export function findPackageFolder(moduleUrl: string): string {
   throw new Error(`${file} lies in no folder named "dist" or "services", so its migrations cannot be found.`);
 }
 
-/** True in a Podman container, which marks itself with this file. */
-export function isInsideContainer(): boolean {
-  return existsSync('/run/.containerenv');
+/** True in a Podman container: it marks itself by this file, but not over a read-only root, and always by this variable. */
+export function isInsideContainer(environment: Readonly<Record<string, string | undefined>>): boolean {
+  return existsSync('/run/.containerenv') || environment.container === 'podman';
 }

@@ -20,7 +20,7 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${unknown} is not known.\n${USAGE}`);
     return 64;
   }
-  const facts = await gather({ look: createLook(process.env), insideContainer: isInsideContainer() });
+  const facts = await gather({ look: createLook(process.env), insideContainer: isInsideContainer(process.env) });
   const findings = examine(facts);
   const { isTTY, columns } = process.stdout;
   const width = isTTY ? Math.min(columns, MOST_COLUMNS) : PAPER_COLUMNS;

@@ -15,8 +15,9 @@ export interface WebConfig {
   /** IP address. */
   host: string;
   postgres: PostgresConfig;
-  /** null: there is no Redis, and none is missed. */
+  /** null: there is no Redis, and none is missed. Without the password that `redisPasswordFile` holds. */
   redisUrl: string | null;
+  redisPasswordFile: string | null;
   /** As this process sees them. Recordings and run folders are only read. */
   recorderWorkspace: string;
   runPath: string;
@@ -60,6 +61,7 @@ export function readWebConfig(environment: Environment, insideContainer: boolean
         database: values.POSTGRES_DB,
       },
       redisUrl: values.SILVASONIC_REDIS_URL,
+      redisPasswordFile: values.SILVASONIC_REDIS_PASSWORD_FILE,
       ...(insideContainer
         ? {
             recorderWorkspace: CONTAINER_PATH.recorderWorkspace,

@@ -1,4 +1,5 @@
 /** The page as a process of its own. A database or Redis that is away is said and waited for. */
+import { waitForRedisUrl } from '../shared/connections.ts';
 import { createLog, errorText, type Log } from '../shared/log.ts';
 import { BAD_CONFIG_EXIT_CODE, findPackageFolder, isInsideContainer } from '../shared/surroundings.ts';
 import { createPagePorts, pageSettings } from './assembly.ts';
@@ -10,13 +11,18 @@ const ASK_AGAIN_MS = 3000;
 const GOODBYE_MS = 5000;
 
 async function main(): Promise<void> {
-  const read = readWebConfig(process.env, isInsideContainer());
+  const read = readWebConfig(process.env, isInsideContainer(process.env));
   if (!read.ok) {
     for (const problem of read.problems) console.error(problem);
     process.exit(BAD_CONFIG_EXIT_CODE);
   }
-  const config = read.value;
   const log = createLog({ service: 'web' });
+  // As the first process of a container, nothing would end us by default while we wait.
+  const leave = (): void => process.exit(0);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, leave);
+  const { redisUrl: url, redisPasswordFile: passwordFile } = read.value;
+  const redisUrl = await waitForRedisUrl({ url, passwordFile }, (message) => log('warn', message));
+  const config = { ...read.value, redisUrl };
   const ports = createPagePorts(config, log);
   const settings = pageSettings(config, findPackageFolder(import.meta.url), log);
   const web = await startWeb(ports, settings, config);
@@ -29,7 +35,7 @@ async function main(): Promise<void> {
       .then(() => Promise.all([ports.database.stop(), ports.bus.stop()]))
       .then(() => process.exit(0));
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, leave).once(signal, stop);
 }
 
 /** Whoever can read this log may set the owner's password, once. */
