@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { createPodman } from '../../services/controller/podman.ts';
 import type { ActionOutcome, ContainerSpec, Engine, ObservedContainer } from '../../services/controller/world.ts';
 import { createClock } from '../../services/shared/clock.ts';
+import { LABEL, OWNER } from '../../services/shared/contract.ts';
 import { OBEDIENT, type SpecChanges, STUBBORN, testSpec } from './container-spec.ts';
 import { silentLog, TEST_IMAGE, type TestEngine, testEngine } from './engine.ts';
 
