@@ -72,6 +72,9 @@ const WARNING_REASONS = new Set([
   'DiskFull',
   'FullSoon',
   'LittleRoom',
+  'NotSetUp',
+  'UploadFailed',
+  'RegistryUnreachable',
 ]);
 
 /** An event for each change of phase or reason that matters; failures told theirs when they were counted. */

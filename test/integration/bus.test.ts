@@ -157,6 +157,35 @@ describe('heartbeats', () => {
   });
 });
 
+describe('logs', () => {
+  const line = { schema: 1 as const, service: 'recorder', instance: 'r', at: 1, stream: 'stdout' as const, text: '♪' };
+
+  test('who listens is counted, and hears them in order; nobody is counted when nobody does, or Redis is away', async () => {
+    makeBus(redis.url);
+    await up();
+    expect(await bus.logListeners()).toBe(0);
+    const heard = await redis.listen(CHANNEL.logs);
+    expect(await bus.logListeners()).toBe(1);
+    const lines = Array.from({ length: 300 }, (_, at) => ({ ...line, at }));
+    expect(await bus.publishLogs(lines)).toBe(true);
+    await vi.waitFor(() => expect(heard.map((text) => JSON.parse(text))).toEqual(lines), PATIENCE);
+    await redis.halt();
+    expect(await bus.logListeners()).toBe(0);
+    expect(await bus.publishLogs(lines)).toBe(false);
+  });
+
+  test('a frozen Redis has no listeners and takes no lines, and is said to be down', async () => {
+    makeBus(redis.url);
+    await up();
+    expect(await bus.publish(heartbeat)).toBe(true);
+    redis.freeze();
+    expect(await bus.logListeners()).toBe(0);
+    await down();
+    redis.thaw();
+    await up();
+  });
+});
+
 describe('a Redis that is none', () => {
   const connections = new Set<Socket>();
   let server: Server;
@@ -188,6 +217,20 @@ describe('a Redis that is none', () => {
     expect(await bus.publish(heartbeat)).toBe(false);
     expect(`${lines.join('')}${bus.dependency().message}`).not.toContain('geheim');
   });
+});
+
+test('within one process: logs reach who listens, and he is counted', async () => {
+  const inProcess = createInProcessBus();
+  bus = inProcess;
+  const line = { schema: 1 as const, service: 'r', instance: 'r', at: 1, stream: 'stderr' as const, text: 'x' };
+  const heard: unknown[] = [];
+  expect(await inProcess.logListeners()).toBe(0);
+  const forget = inProcess.onLog((one) => heard.push(one));
+  expect(await inProcess.logListeners()).toBe(1);
+  await inProcess.publishLogs([line]);
+  forget();
+  await inProcess.publishLogs([line]);
+  expect([heard, await inProcess.logListeners()]).toEqual([[line], 0]);
 });
 
 test('within one process: nudges and heartbeats arrive, until it is stopped', async () => {
