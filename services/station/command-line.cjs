@@ -86,10 +86,14 @@ async function start({ yes, passedOn }) {
   const terminal = createTerminal({ logPath: path.join(data, 'install.log') });
   await prepare(terminal, { purpose: 'start', yes });
   await buildBundles(terminal, REPOSITORY);
-  return handOver(process.execPath, ['--enable-source-maps', path.join('dist', 'station.js'), ...passedOn], {
-    env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
-    lock,
-  });
+  return handOver(
+    process.execPath,
+    ['--enable-source-maps', '--max-semi-space-size=1', path.join('dist', 'station.js'), ...passedOn],
+    {
+      env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
+      lock,
+    },
+  );
 }
 
 async function test({ yes, passedOn }) {

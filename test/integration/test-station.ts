@@ -18,7 +18,6 @@ import {
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { build } from 'esbuild';
 import postgres, { type Sql } from 'postgres';
 import { CHANNEL, LABEL } from '../../services/shared/contract.ts';
 import { runProgram } from '../../services/station/run-program.ts';
@@ -118,6 +117,7 @@ export interface TestStation {
 }
 
 const DEADLINE_MS = 40_000;
+const BUILD_DEADLINE_MS = 60_000;
 const POLL_MS = 50;
 
 /** Makes everything but the controller, which `start` starts. */
@@ -240,20 +240,9 @@ async function buildController(folder: string, services: boolean): Promise<strin
     for (const name of readdirSync(join(packageFolder, 'profiles/services')))
       rmSync(join(packageFolder, 'profiles/services', name));
   symlinkSync(resolve('node_modules'), join(packageFolder, 'node_modules'));
-  await build({
-    entryPoints: ['services/controller/main.ts'],
-    outfile: join(packageFolder, 'dist', 'controller.js'),
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    sourcemap: true,
-    logLevel: 'warning',
-    external: ['usb', 'cpu-features', 'ssh2'],
-    banner: {
-      js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
-    },
-  });
+  const build = ['services/station/build.js', `--outdir=${join(packageFolder, 'dist')}`, 'controller'];
+  const built = await runProgram(process.execPath, build, { timeoutMs: BUILD_DEADLINE_MS });
+  if (built.code !== 0) throw new Error(`The controller could not be bundled: ${built.stderr}`);
   writeFileSync(join(packageFolder, 'package.json'), '{"type":"module"}');
   return packageFolder;
 }
@@ -264,7 +253,9 @@ async function startController(
   environment: Record<string, string>,
 ): Promise<RunningController> {
   const healthPort = await freePort();
-  const child = spawn(process.execPath, ['--enable-source-maps', join(packageFolder, 'dist', 'controller.js')], {
+  // As `npm run controller` does it.
+  const flags = ['--enable-source-maps', '--max-semi-space-size=1'];
+  const child = spawn(process.execPath, [...flags, join(packageFolder, 'dist', 'controller.js')], {
     env: { ...base, SILVASONIC_CONTROLLER_PORT: String(healthPort), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
