@@ -22,7 +22,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
-          include: ['test/{integration,e2e}/**/*.test.ts', 'test/contract/**/*.integration.test.ts'],
+          include: ['test/{integration,e2e,chaos}/**/*.test.ts', 'test/contract/**/*.integration.test.ts'],
           // After the rest: real time needs the machine to itself, and projects of one group must agree on their workers.
           sequence: { groupOrder: 2 },
           globalSetup: ['test/integration/global-setup.ts'],
