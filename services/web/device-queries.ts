@@ -1,6 +1,6 @@
 /** What a person changes about a device: only a person's columns, and nothing that the controller decides. */
-import { eq } from 'drizzle-orm';
-import { devices } from '../shared/schema.ts';
+import { and, eq, sql } from 'drizzle-orm';
+import { devices, events } from '../shared/schema.ts';
 import type { PageDatabase } from './database.ts';
 import { newToken } from './owner.ts';
 
@@ -31,4 +31,15 @@ export async function forgetDevice(database: PageDatabase, id: string): Promise<
 /** Any value that was not there before restarts once. */
 export function newRestartToken(): string {
   return newToken().slice(0, 16);
+}
+
+/** How often its plug came and went too fast to record, as far as events reach back. */
+export async function countFlaps(database: PageDatabase, id: string): Promise<number> {
+  const rows = await database.query((connection) =>
+    connection
+      .select({ count: sql<number>`coalesce(sum(${events.count}), 0)::int` })
+      .from(events)
+      .where(and(eq(events.subject, `recorder:${id}`), eq(events.reason, 'FlappingPlug'))),
+  );
+  return rows[0]?.count ?? 0;
 }

@@ -16,7 +16,7 @@ export type LivePage = (
   picture: StationPicture,
   context: PageContext,
   query: Readonly<Record<string, string>>,
-) => Fragment[] | null;
+) => Fragment[] | null | Promise<Fragment[] | null>;
 
 /** Browsers open six connections to one address at most, and a station has few visitors. */
 const MOST_STREAMS = 40;
@@ -87,15 +87,37 @@ export function serveLive(
   };
 }
 
-/** Sends of each picture what differs from the one before. */
+/** Sends of each picture what differs from the one before. Of pictures that come while one is worked on, the last. */
 function createChanges(
   stream: Stream,
-  partsOf: (picture: StationPicture) => Fragment[] | null,
+  partsOf: (picture: StationPicture) => ReturnType<LivePage>,
 ): (picture: StationPicture) => void {
+  const send = createPartSender(stream);
+  let next: StationPicture | null = null;
+  let working = false;
+  const work = async (): Promise<void> => {
+    working = true;
+    for (let picture = next; picture !== null; picture = next) {
+      next = null;
+      try {
+        send(await partsOf(picture));
+        stream.send('levels', levelsOf(picture));
+      } catch {
+        // What was sent stays; the next picture comes within a second.
+      }
+    }
+    working = false;
+  };
+  return (picture) => {
+    next = picture;
+    if (!working) void work();
+  };
+}
+
+function createPartSender(stream: Stream): (parts: Fragment[] | null) => void {
   const sent = new Map<string, string>();
   let members = '';
-  return (picture) => {
-    const parts = partsOf(picture);
+  return (parts) => {
     if (parts === null) {
       stream.send('reload', null);
       return;
@@ -110,7 +132,6 @@ function createChanges(
       if (isNew && (id !== 'microphones' || membersNow !== members)) stream.send('part', { id, html });
     }
     members = membersNow;
-    stream.send('levels', levelsOf(picture));
   };
 }
 

@@ -1,7 +1,7 @@
 /** What a person does with a microphone. Each is a change of its row and a nudge; the controller does the rest. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isWorkspaceName } from '../shared/contract.ts';
-import { type DeviceWish, newRestartToken, writeDevice } from './device-queries.ts';
+import { type DeviceWish, forgetDevice, newRestartToken, writeDevice } from './device-queries.ts';
 import { ConfirmPage } from './pages/message.tsx';
 import { deviceName } from './pages/microphone-card.tsx';
 import type { PagePorts } from './ports.ts';
@@ -18,7 +18,7 @@ export interface DeviceRoute {
   Params: { workspace: string };
 }
 
-interface Change {
+export interface Change {
   wish: DeviceWish;
   told: keyof typeof texts.told;
   /** Ends or interrupts a recording: asked first. */
@@ -32,12 +32,13 @@ export function serveMicrophones(app: FastifyInstance, options: MicrophoneOption
 
   app.post<DeviceRoute>('/microphones/:workspace/enabled', (request, reply) =>
     change(request, reply, (row) => {
-      const enabled = fieldsOf(request).enabled === 'yes';
+      const fields = fieldsOf(request);
+      const enabled = fields.enabled === 'yes';
       const name = deviceName(row);
       return {
         wish: { enabled },
         told: enabled ? 'switchedOn' : 'switchedOff',
-        to: '/',
+        ...(fields.from !== 'page' && { to: '/' }),
         ...(!enabled && {
           interrupts: { submit: texts.confirm.switchOff(name), cost: texts.confirm.endsRecording(name) },
         }),
@@ -60,6 +61,32 @@ export function serveMicrophones(app: FastifyInstance, options: MicrophoneOption
       };
     }),
   );
+
+  app.post<DeviceRoute>('/microphones/:workspace/forget', (request, reply) => forget(options, request, reply));
+}
+
+/** The database refuses it of a device that is plugged in. */
+async function forget(
+  { ports, pages }: MicrophoneOptions,
+  request: FastifyRequest<DeviceRoute>,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const row = await findDevice(ports, request.params.workspace);
+  if (row.status === 'online') throw new PageError(409, texts.microphonePage.forgetLater);
+  if (fieldsOf(request).confirmed !== 'yes') {
+    const page = ConfirmPage({
+      context: pages.contextOf(request),
+      action: request.url,
+      fields: {},
+      submit: texts.confirm.forget(deviceName(row)),
+      cost: texts.confirm.forgetCost,
+      backTo: `/microphones/${row.workspace}`,
+    });
+    return pages.show(request, reply, page);
+  }
+  if (!(await forgetDevice(ports.database, row.id))) throw noSuchDevice();
+  await ports.bus.nudge();
+  return pages.goTo(reply, '/', 'forgotten');
 }
 
 function enrolment(row: DeviceRow, fields: Readonly<Record<string, string | undefined>>): Change {

@@ -11,7 +11,8 @@ import { errorText } from '../shared/log.ts';
 import { createAttempts } from './attempts.ts';
 import { serveDashboard } from './dashboard-routes.ts';
 import { serveHealth } from './health-routes.ts';
-import { type LivePage, serveLive } from './live.ts';
+import { serveLive } from './live.ts';
+import { serveMicrophonePage } from './microphone-page.ts';
 import { serveMicrophones } from './microphone-routes.ts';
 import { createOwner } from './owner.ts';
 import { dashboardFragments } from './pages/dashboard.tsx';
@@ -72,7 +73,10 @@ export async function startWeb(
   serveSignIn(app, { pages, owner, setupCode, attempts: createAttempts(ports.clock), log: ports.log });
   serveDashboard(page);
   serveMicrophones(app, { ports, pages });
-  const live = serveLive(app, pages, watch, livePages);
+  const live = serveLive(app, pages, watch, {
+    dashboard: (picture, context) => dashboardFragments({ picture, context }),
+    microphone: serveMicrophonePage(page),
+  });
   await listen(app, port, host);
   const address = app.server.address();
   return {
@@ -85,10 +89,6 @@ export async function startWeb(
     },
   };
 }
-
-const livePages: Readonly<Record<string, LivePage>> = {
-  dashboard: (picture, context) => dashboardFragments({ picture, context }),
-};
 
 async function registerPlugins(app: FastifyInstance, settings: PageSettings): Promise<void> {
   await app.register(cookie);

@@ -106,14 +106,13 @@ function lengthMs(frames: number, rate: number): number {
 }
 
 /** The newest picture that the processor has made; the browser asks again when there is a new file. */
-function LatestSpectrogram({ row }: { row: DeviceRow }): VNode {
+export function LatestSpectrogram({ row }: { row: DeviceRow }): VNode {
   return (
-    <a href={`/microphones/${row.workspace}#recordings`} class="spectrogram">
+    <a href={`/microphones/${row.workspace}#recordings`} class="spectrogram" data-keep>
       <img
         src={`/microphones/${row.workspace}/spectrogram.png`}
         alt={texts.microphone.spectrogram(deviceName(row))}
         data-spectrogram={row.workspace}
-        data-keep
         loading="lazy"
         width="1000"
         height="257"
@@ -122,10 +121,11 @@ function LatestSpectrogram({ row }: { row: DeviceRow }): VNode {
   );
 }
 
-/** One button that says what it does; what it would interrupt is asked on the next page. */
-export function OnOff({ row, context }: { row: DeviceRow; context: PageContext }): VNode {
+/** One button that says what it does; what it would interrupt is asked on the next page. `here`: on the microphone's own page. */
+export function OnOff({ row, context, here = false }: { row: DeviceRow; context: PageContext; here?: boolean }): VNode {
   return (
     <PostForm action={`/microphones/${row.workspace}/enabled`} context={context}>
+      {here && <input type="hidden" name="from" value="page" />}
       <input type="hidden" name="enabled" value={row.enabled ? 'no' : 'yes'} />
       <button
         type="submit"
@@ -140,7 +140,7 @@ export function OnOff({ row, context }: { row: DeviceRow; context: PageContext }
   );
 }
 
-function Effect({ device, context }: { device: DevicePicture; context: PageContext }): VNode | null {
+export function Effect({ device, context }: { device: DevicePicture; context: PageContext }): VNode | null {
   if (!device.inEffect) return <span class="effect applying">{texts.microphone.applying}</span>;
   if (!device.updateWaiting) return null;
   return (
@@ -165,8 +165,6 @@ export function PendingCard({
   context: PageContext;
 }): VNode {
   const { row } = device;
-  const suggested = row.suggestedProfile ?? GENERIC_PROFILE_SLUG;
-  const ordered = [...profiles].sort((a, b) => Number(b.slug === suggested) - Number(a.slug === suggested));
   return (
     <article class="card pending" id={cardId(row)} aria-labelledby={`${cardId(row)}-name`}>
       <header>
@@ -180,11 +178,7 @@ export function PendingCard({
         <label>
           {texts.microphone.profile}{' '}
           <select name="profile">
-            {ordered.map(({ slug, name }) => (
-              <option key={slug} value={slug} selected={slug === suggested}>
-                {slug === suggested ? `${name} (${texts.microphone.suggested})` : name}
-              </option>
-            ))}
+            <ProfileOptions profiles={profiles} suggested={row.suggestedProfile ?? GENERIC_PROFILE_SLUG} />
           </select>
         </label>
         <button type="submit" name="decision" value="enroll">
@@ -195,5 +189,19 @@ export function PendingCard({
         </button>
       </PostForm>
     </article>
+  );
+}
+
+/** The suggestion first. */
+export function ProfileOptions({ profiles, suggested }: { profiles: readonly ProfileRow[]; suggested: string }): VNode {
+  const ordered = [...profiles].sort((a, b) => Number(b.slug === suggested) - Number(a.slug === suggested));
+  return (
+    <>
+      {ordered.map(({ slug, name }) => (
+        <option key={slug} value={slug} selected={slug === suggested}>
+          {slug === suggested ? `${name} (${texts.microphone.suggested})` : name}
+        </option>
+      ))}
+    </>
   );
 }
