@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { DoctorFacts, EngineFacts, Fact, SocketFacts } from './doctor-facts.ts';
-import { askJson, attemptWithin, failed, type Look, lookAtSocket, then } from './doctor-look.ts';
+import { andThen, askJson, attemptWithin, failed, type Look, lookAtSocket } from './doctor-look.ts';
 
 const infoSchema = z.object({
   ServerVersion: z.string().default(''),
@@ -69,7 +69,7 @@ async function readInfo(socketPath: string): Promise<Fact<EngineFacts>> {
     read('/images/json', imagesSchema),
     read('/networks', networksSchema),
   ]);
-  return then(info, (told) => ({
+  return andThen(info, (told) => ({
     ok: true,
     value: {
       version: told.ServerVersion,
@@ -82,8 +82,8 @@ async function readInfo(socketPath: string): Promise<Fact<EngineFacts>> {
       architecture: told.Architecture,
       runtime: told.DefaultRuntime,
       storageFolder: told.DockerRootDir,
-      images: then(images, (list) => list.flatMap(({ RepoTags }) => RepoTags ?? [])),
-      networks: then(networks, (list) => list.map(({ Name }) => Name)),
+      images: andThen(images, (list) => list.flatMap(({ RepoTags }) => RepoTags ?? [])),
+      networks: andThen(networks, (list) => list.map(({ Name }) => Name)),
     },
   }));
 }
@@ -91,9 +91,9 @@ async function readInfo(socketPath: string): Promise<Fact<EngineFacts>> {
 function subordinateIds(look: Look, { insideContainer, uid, userName }: EnginePlaces): Fact<boolean> {
   if (insideContainer) return failed('It can be seen on the host only.');
   const has = (path: string): Fact<boolean> =>
-    then(look.text(path), (text) =>
+    andThen(look.text(path), (text) =>
       (text ?? '').split('\n').some((line) => line.startsWith(`${userName}:`) || line.startsWith(`${uid}:`)),
     );
   const users = has('/etc/subuid');
-  return then(users, (given) => (given ? has('/etc/subgid') : false));
+  return andThen(users, (given) => (given ? has('/etc/subgid') : false));
 }

@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { listFolderIfPresent } from '../controller/kernel-files.ts';
 import type { DiskFacts, DoctorFacts, Fact, SoundNode, UsbFacts } from './doctor-facts.ts';
-import { attempt, attemptWithin, failed, type Look, mountOf, then } from './doctor-look.ts';
+import { andThen, attempt, attemptWithin, failed, type Look, mountOf } from './doctor-look.ts';
 import { RESTART_UNIT, SOCKET_UNIT, STATION_UNIT } from './doctor-starting.ts';
 import { readHostFacts } from './engine-config.ts';
 
@@ -43,9 +43,9 @@ export async function gatherLimits(
   const user = `/sys/fs/cgroup/user.slice/user-${uid}.slice/user@${uid}.service/cgroup.controllers`;
   return {
     host: await attemptWithin(DISK_DEADLINE_MS, () => readHostFacts(look.root)),
-    kernelCommandLine: then(look.text('/proc/cmdline'), (text) => text ?? failed('There is no /proc/cmdline.')),
+    kernelCommandLine: andThen(look.text('/proc/cmdline'), (text) => text ?? failed('There is no /proc/cmdline.')),
     commandLineFile: raspberryPi === null ? null : found,
-    delegated: then(look.text(user), (text) => ({
+    delegated: andThen(look.text(user), (text) => ({
       ok: true,
       value: text === null ? null : text.split(/\s+/).filter((word) => word !== ''),
     })),
@@ -84,7 +84,7 @@ export async function gatherClock(look: Look): Promise<DoctorFacts['clock']> {
 async function isSynchronised(look: Look): Promise<Fact<boolean>> {
   if (exists(look, '/run/systemd/timesync/synchronized')) return { ok: true, value: true };
   const asked = await look.run('timedatectl', 'show', '--property=NTPSynchronized', '--value');
-  return then(asked, ({ code, stdout }) =>
+  return andThen(asked, ({ code, stdout }) =>
     code === 0 && /^(yes|no)$/.test(stdout.trim())
       ? { ok: true, value: stdout.trim() === 'yes' }
       : failed('timedatectl gives no answer here, as without systemd or in a container.'),
@@ -119,7 +119,7 @@ export function gatherUsb(look: Look): Fact<UsbFacts[]> {
 
 /** `0 [Device]: USB-Audio - UMIK-1`, one line for each card. */
 export function gatherCards(look: Look): Fact<string[]> {
-  return then(look.text('/proc/asound/cards'), (text) =>
+  return andThen(look.text('/proc/asound/cards'), (text) =>
     text === null
       ? failed('There is no /proc/asound: the kernel has no sound, or this container hides it.')
       : text.split('\n').flatMap((line) => /^\s*(\d+ \[.*)$/.exec(line)?.[1]?.replaceAll(/\s+/g, ' ') ?? []),
@@ -145,7 +145,7 @@ export async function gatherPower(look: Look, raspberryPi: string | null): Promi
   const log = await look.run('dmesg');
   return {
     throttled: await readThrottled(look, raspberryPi),
-    kernelLog: then(log, ({ code, stdout, stderr }) =>
+    kernelLog: andThen(log, ({ code, stdout, stderr }) =>
       code === 0
         ? stdout.split('\n').filter((line) => /under-?voltage|not enough bandwidth|error -28\b/i.test(line))
         : failed(`The kernel's log cannot be read (${stderr.trim()}): ask as root.`),
@@ -157,7 +157,7 @@ async function readThrottled(look: Look, raspberryPi: string | null): Promise<Fa
   const file = look.text(THROTTLED_FILE);
   if (file.ok && file.value !== null) return { ok: true, value: Number.parseInt(file.value, 16) };
   if (raspberryPi === null) return { ok: true, value: null };
-  return then(await look.run('vcgencmd', 'get_throttled'), ({ stdout, stderr }) => {
+  return andThen(await look.run('vcgencmd', 'get_throttled'), ({ stdout, stderr }) => {
     const word = /throttled=0x([0-9a-f]+)/i.exec(stdout)?.[1];
     return word === undefined
       ? failed(`"vcgencmd get_throttled" said: ${(stderr || stdout).trim()}`)
@@ -173,7 +173,7 @@ export async function gatherStarting(
   const ask = async (name: string): Promise<Fact<string>> => {
     if (insideContainer) return failed(ON_HOST_ONLY);
     const asked = await look.run('systemctl', ...(uid === 0 ? [] : ['--user']), 'is-enabled', name);
-    return then(asked, ({ stdout, stderr }) => {
+    return andThen(asked, ({ stdout, stderr }) => {
       const word = stdout.trim().split('\n').at(-1) ?? '';
       if (word !== '') return word;
       return /not found|No such file/i.test(stderr) ? 'not-found' : failed(`systemctl said: ${stderr.trim()}`);
@@ -186,7 +186,7 @@ export async function gatherStarting(
 }
 
 export function gatherSelinux(look: Look): DoctorFacts['selinux'] {
-  return then(look.text('/sys/fs/selinux/enforce'), (text) => ({
+  return andThen(look.text('/sys/fs/selinux/enforce'), (text) => ({
     ok: true,
     value: text === null ? ('off' as const) : text === '1' ? ('enforcing' as const) : ('permissive' as const),
   }));

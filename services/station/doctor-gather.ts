@@ -26,7 +26,7 @@ import {
   gatherUsb,
   lookAtDisk,
 } from './doctor-gather-host.ts';
-import { askJson, attemptWithin, failed, type Look, messageOf, then } from './doctor-look.ts';
+import { andThen, askJson, attemptWithin, failed, type Look, messageOf } from './doctor-look.ts';
 
 export interface GatherOptions {
   look: Look;
@@ -97,8 +97,8 @@ async function gatherDisk(look: Look, config: ControllerConfig, storage: string 
   ]);
   return {
     ...{ recordings, run, storage: images },
-    marker: then(marker, (text) => text !== null),
-    marked: then(marked, (text) => {
+    marker: andThen(marker, (text) => text !== null),
+    marked: andThen(marked, (text) => {
       if (text === null) return { ok: true, value: null };
       const state = parseLastGood(text);
       return state.ok
@@ -111,7 +111,7 @@ async function gatherDisk(look: Look, config: ControllerConfig, storage: string 
 /** null: it is not there. */
 async function readFileOf(root: string, file: string, maxBytes: number): Promise<Fact<string | null>> {
   const read = await attemptWithin(FILE_DEADLINE_MS, () => readHostileFile({ root, name: file }, maxBytes));
-  return then(read, (found): Fact<string | null> => {
+  return andThen(read, (found): Fact<string | null> => {
     switch (found.kind) {
       case 'text':
         return { ok: true, value: found.text };

@@ -69,8 +69,8 @@ export async function attemptWithin<T>(deadlineMs: number, work: () => Promise<T
   }
 }
 
-/** Passes the reason on, or works with the value. */
-export function then<T, U>(fact: Fact<T>, how: (value: T) => Fact<U> | U): Fact<U> {
+/** Passes the reason on, or works with the value. (Were it named "then", the whole module would pass for a promise.) */
+export function andThen<T, U>(fact: Fact<T>, how: (value: T) => Fact<U> | U): Fact<U> {
   if (!fact.ok) return fact;
   const result = how(fact.value);
   return isFact(result) ? result : { ok: true, value: result };
