@@ -2,11 +2,16 @@
  * How documents from outside are parsed (YAML files, jsonb, forms): each limit is written once, as the rule and as the
  * sentence that a person reads when it is broken: the field, what was given, what is allowed.
  */
-import { parseDocument } from 'yaml';
+import { type CST, LineCounter, Parser, parseDocument } from 'yaml';
 import { z } from 'zod';
 
 /** A document beyond this is not one of ours. Bytes. */
 export const DOCUMENT_MAX_BYTES = 64 * 1024;
+/** Groups within groups: no document of ours has more than six. */
+const MAX_NESTING = 32;
+/** Of a sentence that names what was given. */
+const MOST_KEYS_NAMED = 10;
+const LONGEST_PATH = 120;
 
 /** One field that was refused: where it is (`audio.rate`; empty for the whole), and a sentence. */
 export interface FieldProblem {
@@ -68,9 +73,20 @@ export function readYaml(input: string | Uint8Array): { ok: true; value: unknown
     return { ok: false, message: 'is not UTF-8 text; save it as UTF-8.' };
   }
   try {
-    const document = parseDocument(source, { uniqueKeys: true, strict: true, logLevel: 'error' });
+    // It composes by recursion, and with the last of the stack V8 may end the whole process instead of throwing.
+    if (isNestedTooDeep(source)) return { ok: false, message: `is nested more than ${MAX_NESTING} levels deep.` };
+    // Of thousands of mistakes one is told: the library's own pretty words for each of them would take seconds.
+    const lineCounter = new LineCounter();
+    const options = { uniqueKeys: true, strict: true, logLevel: 'error', prettyErrors: false, lineCounter } as const;
+    const document = parseDocument(source, options);
     const [problem] = [...document.errors, ...document.warnings];
-    if (problem !== undefined) return { ok: false, message: `is not valid YAML: ${firstLine(problem.message)}` };
+    if (problem !== undefined) {
+      const { line, col } = lineCounter.linePos(problem.pos[0]);
+      return {
+        ok: false,
+        message: `is not valid YAML: ${firstLine(problem.message)} at line ${line}, column ${col}.`,
+      };
+    }
     // No aliases at all: no document of ours needs one, and a few lines of them can unfold to gigabytes.
     const value: unknown = document.toJS({ maxAliasCount: 0 });
     return value === null || value === undefined ? { ok: false, message: 'is empty.' } : { ok: true, value };
@@ -83,6 +99,20 @@ export function readYaml(input: string | Uint8Array): { ok: true; value: unknown
   }
 }
 
+/** Looks at the tokens alone, without recursion. */
+function isNestedTooDeep(source: string): boolean {
+  const open: { token: CST.Token; depth: number }[] = [];
+  for (const token of new Parser().parse(source)) open.push({ token, depth: 0 });
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { token, depth } = next;
+    if (depth > MAX_NESTING) return true;
+    const inner = token.type === 'document' ? [token.value] : [];
+    if ('items' in token) for (const { key, value } of token.items) inner.push(key ?? undefined, value);
+    for (const one of inner) if (one !== undefined) open.push({ token: one, depth: depth + 1 });
+  }
+  return false;
+}
+
 /** Parses what came from outside; `whole` names it in sentences about all of it. Never throws. */
 export function parseWith<T>(schema: z.ZodType<T>, input: unknown, whole: string): ParsedFields<T> {
   const parsed = schema.safeParse(input);
@@ -92,10 +122,12 @@ export function parseWith<T>(schema: z.ZodType<T>, input: unknown, whole: string
 }
 
 function describeIssue(issue: z.core.$ZodIssue, input: unknown, whole: string): FieldProblem {
-  const path = issue.path.map(String).join('.');
+  const path = cut(issue.path.map(String).join('.'), LONGEST_PATH);
   const where = path === '' ? whole : path;
   if (issue.code === 'unrecognized_keys') {
-    const keys = issue.keys.map((key) => shown(key)).join(', ');
+    const named = issue.keys.slice(0, MOST_KEYS_NAMED).map((key) => shown(key));
+    const more = issue.keys.length - named.length;
+    const keys = [...named, ...(more > 0 ? [`and ${more} more`] : [])].join(', ');
     return { path, message: `${where}: ${keys} is not a field of it; remove it or mend its spelling.` };
   }
   const given = valueAt(input, issue.path);
@@ -120,7 +152,11 @@ function shown(value: unknown): string {
   } catch {
     written = String(value);
   }
-  return written.length > 60 ? `${written.slice(0, 57)}…` : written;
+  return cut(written, 60);
+}
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
 function firstLine(message: string): string {

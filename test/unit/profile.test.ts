@@ -106,12 +106,22 @@ test.each([
     'Alias',
   ],
   ['a tag', '!!js/function x', 'YAML'],
-  ['bottomless nesting', '['.repeat(60_000), 'YAML'],
+  ['bottomless nesting', '['.repeat(60_000), 'nested'],
+  // It ended the whole process once: V8 had no stack left for the library's next regular expression.
+  ['bottomless groups', '{'.repeat(65_536), 'nested'],
+  ['bottomless lists', '- '.repeat(30_000), 'nested'],
+  ['thousands of mistakes, told by the first', '&a '.repeat(20_000), 'at line 1, column 4'],
   ['more than is allowed', `${GOOD}#${' '.repeat(70_000)}`, 'at most 65536'],
   ['a list', '- 1\n- 2\n', 'was given'],
   ['a prototype', `${GOOD}__proto__: { x: 1 }\n`, '__proto__'],
 ])('refused with a sentence: %s', (_name, text, expected) => {
   expect(messageOf(text)).toContain(expected);
+});
+
+test('a sentence stays one that can be read, however many keys there are and however long they are', () => {
+  const many = Array.from({ length: 200 }, (_, index) => `key${index}: 1\n`).join('');
+  expect(messageOf(`${GOOD}${many}`)).toMatch(/"key0".*and 190 more is not a field/);
+  expect(messageOf(`${GOOD}${'k'.repeat(1000)}: 1\n`).length).toBeLessThan(300);
 });
 
 test('bytes that are not UTF-8 are refused', () => {
