@@ -2,7 +2,7 @@
  * The adapters on the real world, made as the configuration says. The only place that makes them: `main` and the
  * one-command station start from here.
  */
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { createClock } from '../shared/clock.ts';
@@ -99,8 +99,8 @@ export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCyc
       recorderMemoryBytes: config.recorderMemoryBytes,
       recorderCpus: config.recorderCpus,
       network: config.network,
-      hostServicesFolder: join(dirname(config.hostRecorderWorkspace), 'services'),
-      hostSecretsFolder: join(dirname(config.hostRecorderWorkspace), 'secrets'),
+      hostServicesFolder: config.hostServicesFolder,
+      hostSecretsFolder: config.hostSecretsFolder,
       // Podman gives this name of the host to every container.
       pageUrl: `http://host.containers.internal:${config.webPort}`,
       takenPorts: [config.healthPort, config.webPort],

@@ -55,6 +55,8 @@ export interface ControllerConfig {
   /** The same folders on the host. */
   hostRecorderWorkspace: string;
   hostRunPath: string;
+  hostServicesFolder: string;
+  hostSecretsFolder: string;
   /** What the environment says of them; null: nothing. In a container they are learned from its own mounts. */
   givenWorkspacePath: string | null;
   givenRunPath: string | null;
@@ -196,6 +198,8 @@ function assemble(
     secretsFolder: insideContainer ? CONTAINER_PATH.secrets : join(workspacePath, 'secrets'),
     hostRecorderWorkspace,
     hostRunPath,
+    hostServicesFolder: join(workspacePath, 'services'),
+    hostSecretsFolder: join(workspacePath, 'secrets'),
     reconcileIntervalMs: values.SILVASONIC_RECONCILE_INTERVAL_S,
     usbPollMs: values.SILVASONIC_USB_POLL_MS,
     offlineGraceMs: values.SILVASONIC_OFFLINE_GRACE_S,

@@ -13,7 +13,10 @@ export interface Mount {
   destination: string;
 }
 
-type Folders = Pick<ControllerConfig, 'runPath' | 'hostRunPath' | 'hostRecorderWorkspace'>;
+type Folders = Pick<
+  ControllerConfig,
+  'runPath' | 'hostRunPath' | 'hostRecorderWorkspace' | 'hostServicesFolder' | 'hostSecretsFolder'
+>;
 
 /** Where the run folder lies when it has no mount of its own: beside the engine's socket, as that lies in memory. */
 const RUN_FOLDER = 'silvasonic';
@@ -42,40 +45,48 @@ export function possibleContainerIds(texts: {
 
 /** The folders that other containers are given, by the mounts of this one; or a sentence with what is wrong. */
 export function foldersByMounts(config: ControllerConfig, mounts: readonly Mount[]): Parsed<Folders> {
-  const recorder = mounts.find(({ destination }) => destination === config.recorderWorkspace);
-  if (recorder === undefined) {
+  const sourceOf = (path: string) => mounts.find(({ destination }) => destination === path)?.source;
+  const wanted = {
+    hostRecorderWorkspace: config.recorderWorkspace,
+    hostServicesFolder: config.servicesFolder,
+    hostSecretsFolder: config.secretsFolder,
+  };
+  const missing = Object.values(wanted).find((path) => sourceOf(path) === undefined);
+  if (missing !== undefined) {
     return {
       ok: false,
-      message: `${config.recorderWorkspace} is no mount of this container: mount the folder for recordings there, as compose.yml does.`,
+      message: `${missing} is no mount of this container: mount a folder of the host there, as compose.yml does.`,
     };
   }
-  const run = runFolder(config, mounts);
+  const run = runFolder(config, sourceOf);
   if (run === null) {
     return {
       ok: false,
       message: `${config.runPath} is no mount of this container, nor is the folder of ${config.socketPath}: mount one of them, as compose.yml does.`,
     };
   }
-  const hostRecorderWorkspace = recorder.source;
+  const learned = {
+    hostRecorderWorkspace: sourceOf(wanted.hostRecorderWorkspace) ?? '',
+    hostServicesFolder: sourceOf(wanted.hostServicesFolder) ?? '',
+    hostSecretsFolder: sourceOf(wanted.hostSecretsFolder) ?? '',
+    ...run,
+  };
   return (
-    mismatch('SILVASONIC_WORKSPACE_PATH', config.givenWorkspacePath, '/recorder', hostRecorderWorkspace) ??
-    mismatch('SILVASONIC_RUN_PATH', config.givenRunPath, '', run.hostRunPath) ?? {
-      ok: true,
-      value: { hostRecorderWorkspace, ...run },
-    }
+    mismatch('SILVASONIC_WORKSPACE_PATH', config.givenWorkspacePath, '/recorder', learned.hostRecorderWorkspace) ??
+    mismatch('SILVASONIC_RUN_PATH', config.givenRunPath, '', learned.hostRunPath) ?? { ok: true, value: learned }
   );
 }
 
 function runFolder(
   config: ControllerConfig,
-  mounts: readonly Mount[],
+  sourceOf: (path: string) => string | undefined,
 ): Pick<Folders, 'runPath' | 'hostRunPath'> | null {
-  const own = mounts.find(({ destination }) => destination === config.runPath);
-  if (own !== undefined) return { runPath: config.runPath, hostRunPath: own.source };
+  const own = sourceOf(config.runPath);
+  if (own !== undefined) return { runPath: config.runPath, hostRunPath: own };
   const socketFolder = posix.dirname(config.socketPath);
-  const beside = mounts.find(({ destination }) => destination === socketFolder);
+  const beside = sourceOf(socketFolder);
   if (beside === undefined) return null;
-  return { runPath: posix.join(socketFolder, RUN_FOLDER), hostRunPath: posix.join(beside.source, RUN_FOLDER) };
+  return { runPath: posix.join(socketFolder, RUN_FOLDER), hostRunPath: posix.join(beside, RUN_FOLDER) };
 }
 
 /** Who names a folder and mounts another would look for recordings in the wrong one. */

@@ -93,6 +93,8 @@ describe('readConfig', () => {
       secretsFolder: '/var/lib/silvasonic/secrets',
       hostRecorderWorkspace: '/var/lib/silvasonic/recorder',
       hostRunPath: '/run/silvasonic',
+      hostServicesFolder: '/var/lib/silvasonic/services',
+      hostSecretsFolder: '/var/lib/silvasonic/secrets',
       givenWorkspacePath: null,
       givenRunPath: null,
       reconcileIntervalMs: 30_000,
