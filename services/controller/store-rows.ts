@@ -199,10 +199,16 @@ function parseCapabilities(id: string, value: unknown, problems: string[]): Capa
   return { offers: [] };
 }
 
+/** Settings that no service has: writing them down again would overflow the stack. As text they are refused in words. */
+const DEEPEST_SETTINGS = 32;
+const serviceSettings = z
+  .unknown()
+  .transform((settings) => (isDeeperThan(settings, DEEPEST_SETTINGS) ? 'groups within groups without end' : settings));
+
 const serviceSchema = z.object({
   name: z.string(),
   enabled: z.boolean(),
-  settings: z.unknown(),
+  settings: serviceSettings,
   restart_token: z.string(),
   generation: count,
   observed_generation: count,
@@ -221,7 +227,13 @@ function keyOf(row: unknown): unknown {
   return Reflect.get(row, 'id') ?? Reflect.get(row, 'slug') ?? Reflect.get(row, 'name');
 }
 
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((one) => isDeeperThan(one, levels - 1));
+}
+
 function shown(value: unknown): string {
+  if (isDeeperThan(value, DEEPEST_SETTINGS)) return 'something without end';
   const written = JSON.stringify(value) ?? String(value);
   return written.length > 80 ? `${written.slice(0, 79)}…` : written;
 }
