@@ -47,6 +47,9 @@ const statusColumns = {
   message: z.string(),
 };
 
+/** Unix milliseconds that a calendar has. */
+const moment = z.number().min(-8.64e15).max(8.64e15);
+
 const deviceSchema = z.object({
   ...statusColumns,
   id: z.string(),
@@ -68,8 +71,8 @@ const deviceSchema = z.object({
   settings: parsed(deviceSettingsSchema),
   restartToken: z.string(),
   workspace: z.string(),
-  firstSeenAt: z.number(),
-  lastSeenAt: z.number(),
+  firstSeenAt: moment,
+  lastSeenAt: moment,
   generation: z.number(),
 });
 
@@ -123,7 +126,9 @@ export function parseLastGood(text: string): Parsed<DesiredState> {
   try {
     document = JSON.parse(text);
   } catch (error) {
-    return { ok: false, message: error instanceof Error ? error.message : String(error) };
+    // It quotes the text, which may hold anything.
+    const why = error instanceof Error ? error.message : String(error);
+    return { ok: false, message: why.replace(/\p{Cc}/gu, ' ') };
   }
   const result = documentSchema.safeParse(document);
   if (result.success) return { ok: true, value: result.data.state };
