@@ -19,6 +19,7 @@ import {
   type UsbDeviceSeen,
   type UsbStay,
 } from './microphone-facts.ts';
+import { cleanName } from './usb-identity.ts';
 import type { Clock, DependencyState, Microphone, MicrophoneSource, Parsed, Reading } from './world.ts';
 
 export interface MicrophoneSourceOptions {
@@ -320,7 +321,8 @@ export interface MicrophoneHolder {
 function nameHolder(holder: Parsed<MicrophoneHolder | null>): string | null {
   if (!holder.ok || holder.value === null) return null;
   const { pid, command } = holder.value;
-  return `${command?.trim() || 'Another program'} (process ${pid})`;
+  // It calls itself what it likes.
+  return `${cleanName(command).slice(0, 40) || 'Another program'} (process ${pid})`;
 }
 
 /** Names who holds a capture device, as far as procfs tells. `value` null: nobody, or nobody that it names. */
