@@ -59,7 +59,8 @@ function readConfig(text: string, problems: string[]): ProcessorConfig | null {
 }
 
 function problem(name: string, given: string | undefined, allowed: string): string {
-  const shown = given === undefined ? 'nothing' : `"${given.slice(0, LONGEST_QUOTE)}"`;
+  // Control characters escaped: what somebody typed must not forge lines of a log.
+  const shown = given === undefined ? 'nothing' : JSON.stringify(given.slice(0, LONGEST_QUOTE));
   return `${name} was given ${shown}, allowed: ${allowed.charAt(0).toLowerCase()}${allowed.slice(1)}`;
 }
 

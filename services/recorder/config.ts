@@ -77,13 +77,14 @@ function readConfig(text: string | undefined, problems: string[]): RecorderConfi
   const outcome = readRecorderConfig(json);
   if (outcome.ok) return outcome.value;
   for (const { field, given, allowed } of outcome.problems.slice(0, MOST_PROBLEMS)) {
-    problems.push(problem(field === '' ? name : `${name} field ${field}`, quote(given), allowed));
+    problems.push(problem(field === '' ? name : `${name} field ${shorten(field)}`, quote(given), allowed));
   }
   return null;
 }
 
 function problem(name: string, given: string | undefined, allowed: string): string {
-  const shown = given === undefined ? 'nothing' : `"${shorten(given)}"`;
+  // Control characters escaped: what somebody typed must not forge lines of a log.
+  const shown = given === undefined ? 'nothing' : JSON.stringify(shorten(given));
   return `${name} was given ${shown}, allowed: ${allowed}`;
 }
 
