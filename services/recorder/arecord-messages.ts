@@ -32,16 +32,17 @@ export interface ArecordMessages {
 }
 
 const RATE_WARNING = /rate is not accurate \(requested = (\d+)Hz, got = (\d+)Hz\)/;
-const OVERRUN = /overrun!!!(?: \(at least (-?[\d.]+) ms long\))?/;
+const OVERRUN = /overrun!!!(?: \(at least (-?\d{1,10}(?:\.\d{1,6})?) ms long\))?/;
 const SETUP_FIELD = /^\s+(format|channels|rate)\s+: (\S+)/;
-const BUFFER_SIZE = /^\s+buffer_size\s+: (\d+)/;
+const BUFFER_SIZE = /^\s+buffer_size\s+: (\d{1,12})$/;
 /** In the status that `-v` prints after an overrun. */
-const AVAILABLE = /^\s+avail\s+: (\d+)/;
+const AVAILABLE = /^\s+avail\s+: (\d{1,12})$/;
 const SETUP_BEGIN = 'Its setup is:';
 const REFUSALS =
   /Sample format non available|Channels count non available|Access type not available|Broken configuration for this PCM|Unable to install hw params/;
-/** Lines of its own that may hold the reason of its end. */
+/** Lines of its own that may hold the reason of its end, and how much of each. */
 const MAX_ERRORS = 8;
+const LONGEST_LINE = 300;
 
 /** Follows one run of `arecord`. */
 export function createArecordMessages(request: CaptureRequest): ArecordMessages {
@@ -70,7 +71,7 @@ export function createArecordMessages(request: CaptureRequest): ArecordMessages 
         const buffer = BUFFER_SIZE.exec(text);
         if (buffer !== null) return { kind: 'buffer', frames: Number(buffer[1]) };
       }
-      if (text.startsWith('arecord: ') && errors.length < MAX_ERRORS) errors.push(text.trim());
+      if (text.startsWith('arecord: ') && errors.length < MAX_ERRORS) errors.push(text.trim().slice(0, LONGEST_LINE));
       return null;
     },
     end(code, signal) {
