@@ -28,6 +28,8 @@ const SEGMENT_MAX_BYTES = 2 ** 31 - 64 * 1024;
 /** The bounds of `recorderConfigSchema`: what lies beyond cannot be recorded. */
 const RATE_BOUNDS = { min: 4000, max: 1_000_000 } as const;
 const MAX_CHANNELS = 32;
+/** Rates in a sentence. A real microphone has fewer. */
+const MOST_NAMED = 24;
 /** Bits that a sample really holds; they order the formats where the one asked for is not offered. */
 const BITS: Record<SampleFormat, number> = { S16_LE: 16, S24_3LE: 24, S24_LE: 24, S32_LE: 32 };
 
@@ -187,7 +189,8 @@ function offeredRates(offers: CaptureOffer[]): string {
     else for (const rate of rates.values) listed.add(rate);
   }
   const values = [...listed].sort((a, b) => a - b);
-  return [...(values.length > 0 ? [`${values.join(', ')} Hz`] : []), ...ranges].join(' or ');
+  const named = values.length > MOST_NAMED ? [...values.slice(0, MOST_NAMED), '…'] : values;
+  return [...(values.length > 0 ? [`${named.join(', ')} Hz`] : []), ...[...ranges].slice(0, MOST_NAMED)].join(' or ');
 }
 
 function nothingUsable(offers: CaptureOffer[]): NegotiationRemark {
