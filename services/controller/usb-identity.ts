@@ -54,7 +54,8 @@ export function cleanName(text: string | null): string {
  */
 export function cleanSerial(text: string | null, vendorId: string, productId: string): string | null {
   let serial = printable(text ?? '', '');
-  if (vendorId === AUDIOMOTH.vendorId && productId === AUDIOMOTH.productId) serial = serial.replace(/^\d{4}_/, '');
+  if (vendorId === AUDIOMOTH.vendorId && productId === AUDIOMOTH.productId)
+    serial = serial.replace(/^\d{4}_/, '').trim();
   if (serial === '') return null;
   if (serial.length <= SERIAL_MAX_LENGTH) return serial;
   const digest = createHash('sha256').update(serial).digest('hex').slice(0, 8);
