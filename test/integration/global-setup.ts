@@ -90,7 +90,7 @@ async function takeStorage(cacheFolder: string): Promise<{ folder: string; lock:
  * Podman notes in its database how its storage was configured, and with another configuration no container is cleaned
  * up any more: each end of one then takes 20 s. So a storage does not outlive a change of our configuration.
  */
-async function startOn(folder: string, socketPath: string): Promise<OwnEngine> {
+export async function startOn(folder: string, socketPath: string): Promise<OwnEngine> {
   const options = { folder, root: join(folder, 'storage'), runRoot: join(folder, 'run'), socketPath, log: silent };
   const before = readConfiguration(folder);
   const engine = await startEngine(options);
@@ -123,7 +123,7 @@ async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
   await checkContainersRun(engine.podman);
 }
 
-async function removeContainers(engine: OwnEngine): Promise<void> {
+export async function removeContainers(engine: OwnEngine): Promise<void> {
   // The external ones are what a build left that was killed, and they keep their file system mounted.
   const list = await engine.podman(['ps', '--all', '--external', '--quiet'], CLEANUP_DEADLINE_MS);
   const found = list.stdout.split('\n').filter((id) => id !== '');

@@ -300,7 +300,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Podman looks device nodes up in the real `/dev`; nothing is ever read from these. */
-function makeNodes(nodes: readonly SoundNode[]): void {
+export function makeNodes(nodes: readonly SoundNode[]): void {
   mkdirSync('/dev/snd', { recursive: true });
   for (const node of nodes) {
     if (existsSync(node.path)) continue;

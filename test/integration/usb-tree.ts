@@ -10,6 +10,8 @@ import { createTreeFiles, type TreeFiles } from './tree-files.ts';
 import { hub, streamText, type UsbDeviceSpec } from './usb-devices.ts';
 
 export interface UsbTreeOptions {
+  /** An empty folder to make the tree in; a new one where none is given. */
+  root?: string;
   /** Number of the first sound card; tests that make nodes in the real `/dev/snd` side by side need different ones. */
   firstCard?: number;
   /** Does the kernel number its announcements (`uevent_seqnum`)? */
@@ -92,8 +94,12 @@ interface Machine {
 }
 
 /** Makes a machine with one host controller and nothing plugged in. */
-export function createUsbTree({ firstCard = 1, announces = true, hasUsb = true }: UsbTreeOptions = {}): UsbTree {
-  const root = mkdtempSync(join(tmpdir(), 'silvasonic-usb-'));
+export function createUsbTree({
+  root = mkdtempSync(join(tmpdir(), 'silvasonic-usb-')),
+  firstCard = 1,
+  announces = true,
+  hasUsb = true,
+}: UsbTreeOptions = {}): UsbTree {
   const files = createTreeFiles(root);
   const devices = new Set<PluggedDevice>();
   const announcements = announces ? 1000 : null;
