@@ -90,7 +90,7 @@ function createHistories({ database }: PagePorts): (picture: StationPicture, id:
   const readings = new WeakMap<readonly EventRow[], Map<string, Promise<History>>>();
   const last = new Map<string, History>();
   const read = async (id: string): Promise<History> => {
-    const filter = { subject: `recorder:${id}`, type: null, beforeId: null, limit: EVENTS_SHOWN };
+    const filter = { subject: `recorder:${id}`, type: null, before: null, limit: EVENTS_SHOWN };
     try {
       const [events, flaps] = await Promise.all([readEvents(database, filter), countFlaps(database, id)]);
       last.set(id, { events, flaps });

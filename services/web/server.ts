@@ -21,6 +21,7 @@ import type { PagePorts, PageSettings } from './ports.ts';
 import { createPages, describeFailure, guardRequests, type Pages } from './requests.ts';
 import { createSetupCode } from './setup-code.ts';
 import { serveSignIn } from './sign-in-routes.ts';
+import { serveStationPages } from './station-pages.ts';
 import { createStationWatch, type StationWatch } from './station-watch.ts';
 import { createStatusFiles, type StatusFiles } from './status-files.ts';
 
@@ -73,9 +74,11 @@ export async function startWeb(
   serveSignIn(app, { pages, owner, setupCode, attempts: createAttempts(ports.clock), log: ports.log });
   serveDashboard(page);
   serveMicrophones(app, { ports, pages });
+  const stationPages = serveStationPages(page);
   const live = serveLive(app, pages, watch, {
     dashboard: (picture, context) => dashboardFragments({ picture, context }),
     microphone: serveMicrophonePage(page),
+    ...stationPages.live,
   });
   await listen(app, port, host);
   const address = app.server.address();
@@ -84,6 +87,7 @@ export async function startWeb(
     setupCode: async () => ((await owner.exists()) ? null : await setupCode.read()),
     async close() {
       live.close();
+      stationPages.close();
       watch.stop();
       await app.close();
     },

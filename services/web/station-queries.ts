@@ -66,14 +66,17 @@ export interface EventFilter {
   /** A subject key; null: all. */
   subject: string | null;
   type: 'normal' | 'warning' | null;
-  /** Only events with a lower id: the next page. */
-  beforeId: number | null;
+  /** Only what stands after this one: the next page. `atMs` is its `lastAt`, Unix milliseconds. */
+  before: { atMs: number; id: number } | null;
   limit: number;
 }
 
-/** Events, the newest first. */
+/** Events, the latest first: one that repeats stands where it last happened. */
 export async function readEvents(database: PageDatabase, filter: EventFilter): Promise<EventRow[]> {
-  const { subject, type, beforeId, limit } = filter;
+  const { subject, type, before, limit } = filter;
+  // As precise as the dates of JavaScript, from which the next page's place comes.
+  const lastAt = sql`date_trunc('milliseconds', ${events.lastAt})`;
+  const place = before === null ? null : new Date(before.atMs).toISOString();
   return await database.query((connection) =>
     connection
       .select()
@@ -81,9 +84,9 @@ export async function readEvents(database: PageDatabase, filter: EventFilter): P
       .where(
         sql`(${subject}::text is null or ${events.subject} = ${subject})
           and (${type}::text is null or ${events.type} = ${type})
-          and (${beforeId}::bigint is null or ${events.id} < ${beforeId})`,
+          and (${place}::timestamptz is null or (${lastAt}, ${events.id}) < (${place}::timestamptz, ${before?.id ?? 0}::bigint))`,
       )
-      .orderBy(desc(events.id))
+      .orderBy(desc(lastAt), desc(events.id))
       .limit(limit),
   );
 }

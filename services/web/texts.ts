@@ -4,10 +4,12 @@
  */
 import { LOCK_OUT_MS, MOST_FAILURES } from './attempts.ts';
 import { PASSWORD_LENGTH } from './password.ts';
+import { stationTexts } from './texts-station.ts';
 
 const plural = (count: number, one: string, many: string): string => (count === 1 ? `1 ${one}` : `${count} ${many}`);
 
 export const texts = {
+  ...stationTexts,
   language: 'en',
   product: 'Silvasonic',
   station: 'Station',

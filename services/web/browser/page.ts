@@ -3,6 +3,7 @@
  * the browser's own zone. Every form works without it.
  */
 import { Idiomorph } from 'idiomorph';
+import { followLogs } from './logs.ts';
 
 interface Levels {
   [workspace: string]: {
@@ -20,6 +21,8 @@ showTimes();
 setInterval(showTimes, AGES_MS);
 const { live } = document.body.dataset;
 if (live !== undefined) follow(live);
+const logLines = document.getElementById('log-lines');
+if (logLines !== null) followLogs(logLines);
 
 function follow(address: string): void {
   const lost = document.getElementById('connection');

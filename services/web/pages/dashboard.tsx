@@ -156,10 +156,20 @@ function Services({ services, context }: { services: readonly ServiceRow[]; cont
   );
 }
 
-export function ServiceSwitch({ service, context }: { service: ServiceRow; context: PageContext }): VNode {
+/** `page`: on the page of the services, to which it leads back. */
+export function ServiceSwitch({
+  service,
+  context,
+  page = false,
+}: {
+  service: ServiceRow;
+  context: PageContext;
+  page?: boolean;
+}): VNode {
   const label = service.enabled ? texts.microphone.switchOff : texts.microphone.switchOn;
   return (
     <PostForm action={`/services/${service.name}/enabled`} context={context}>
+      {page && <input type="hidden" name="from" value="page" />}
       <input type="hidden" name="enabled" value={service.enabled ? 'no' : 'yes'} />
       <button
         type="submit"

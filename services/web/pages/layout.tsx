@@ -170,6 +170,20 @@ export function Field({
   );
 }
 
+/** Names and what is to be said of each. */
+export function Pairs({ rows }: { rows: readonly (readonly [string, ComponentChildren])[] }): VNode {
+  return (
+    <dl class="pairs">
+      {rows.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 /** The document as it is sent. */
 export function renderDocument(page: VNode): string {
   return `<!doctype html>${renderToString(page)}`;

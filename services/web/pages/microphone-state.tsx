@@ -6,7 +6,7 @@ import type { DevicePicture } from '../station-picture.ts';
 import type { DeviceRow, EventRow, ProfileRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { EventList, type Fragment } from './dashboard.tsx';
-import { Badge, formatBytes, formatRate, type PageContext, PostForm, Time } from './layout.tsx';
+import { Badge, formatBytes, formatRate, type PageContext, Pairs, PostForm, Time } from './layout.tsx';
 import {
   deviceName,
   Effect,
@@ -115,19 +115,6 @@ function Decision({
   );
 }
 
-function Facts({ rows }: { rows: readonly (readonly [string, ComponentChildren])[] }): VNode {
-  return (
-    <dl class="pairs">
-      {rows.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
-}
-
 function Wellbeing({ device, flaps, listeners }: MicrophoneView): VNode {
   const status = statusOf(device);
   const heard = [...(listeners.people > 0 ? [t.people(listeners.people)] : []), ...listeners.services];
@@ -138,11 +125,11 @@ function Wellbeing({ device, flaps, listeners }: MicrophoneView): VNode {
         <p class="hint">{t.recorderSilent}</p>
       ) : (
         <>
-          <Facts rows={[...runFacts(status), [t.facts.listening, heard.length === 0 ? t.nobody : heard.join(', ')]]} />
+          <Pairs rows={[...runFacts(status), [t.facts.listening, heard.length === 0 ? t.nobody : heard.join(', ')]]} />
           <Gaps status={status} />
         </>
       )}
-      <Facts rows={[[t.facts.flaps, <span class={flaps > 0 ? 'bad' : undefined}>{t.flaps(flaps)}</span>]]} />
+      <Pairs rows={[[t.facts.flaps, <span class={flaps > 0 ? 'bad' : undefined}>{t.flaps(flaps)}</span>]]} />
     </section>
   );
 }
@@ -219,7 +206,7 @@ function Device({ device: { row } }: MicrophoneView): VNode {
   return (
     <section id="device" key="device" class="card" aria-labelledby="device-title">
       <h2 id="device-title">{t.device}</h2>
-      <Facts
+      <Pairs
         rows={[
           [
             id.product,
