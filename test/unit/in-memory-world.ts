@@ -22,7 +22,13 @@ import type {
   Workspaces,
 } from '../../services/controller/world.ts';
 import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
-import { LABEL, type Processing, type RecorderStatus } from '../../services/shared/contract.ts';
+import {
+  type Heartbeat,
+  LABEL,
+  type LogLine,
+  type Processing,
+  type RecorderStatus,
+} from '../../services/shared/contract.ts';
 import { createStorePort } from './in-memory-database.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
@@ -101,6 +107,10 @@ export interface WorldState {
   processing: Map<string, Processing>;
   /** What services tell in their status files. */
   reports: Map<string, Explanation>;
+  /** What was published on the bus. */
+  heartbeats: Heartbeat[];
+  /** Each gets the log lines that are told while it is among them. */
+  logReaders: Set<LogLine[]>;
   marker: string | null;
   lastGood: DesiredState | null;
 }
@@ -143,6 +153,8 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     statuses: new Map(),
     processing: new Map(),
     reports: new Map(),
+    heartbeats: [],
+    logReaders: new Set(),
     marker: null,
     lastGood: null,
   };
@@ -153,7 +165,7 @@ export interface InMemoryPorts {
   microphones: MicrophoneSource & { changed(): void };
   store: Store & { available(): void };
   engine: Engine & { event(name: string): void };
-  bus: Bus & { nudge(): void };
+  bus: Bus & { nudge(): void; setAway(away: boolean): void };
   workspaces: Workspaces;
   alerts: Alerts;
 }
@@ -165,7 +177,7 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
     microphones: createMicrophones(state, good, bad),
     store: createStore(state, clock),
     engine: createEngine(state, clock, good, bad),
-    bus: createBus(),
+    bus: createBus(state, clock),
     workspaces: createFolders(state, clock, good),
     alerts: noAlerts,
   };
@@ -188,18 +200,39 @@ function createMicrophones(state: WorldState, good: Good, bad: Bad): InMemoryPor
   };
 }
 
-function createBus(): InMemoryPorts['bus'] {
+function createBus(state: WorldState, clock: Clock): InMemoryPorts['bus'] {
   let onNudge = (): void => {};
+  let isAway = false;
+  // Each subscription begins with a nudge: one may have been missed before it.
+  const subscribe = (): void => {
+    const callback = onNudge;
+    clock.timer(0, () => onNudge === callback && !isAway && callback());
+  };
   return {
     start: (callback) => {
       onNudge = callback;
+      subscribe();
     },
-    nudge: () => onNudge(),
-    publish: async () => true,
-    logListeners: async () => 0,
-    publishLogs: async () => true,
-    dependency: () => up('redis'),
-    stop: async () => {},
+    nudge: () => {
+      if (!isAway) onNudge();
+    },
+    setAway(away) {
+      isAway = away;
+      if (!away) subscribe();
+    },
+    async publish(heartbeat) {
+      if (!isAway) state.heartbeats.push(structuredClone(heartbeat));
+      return !isAway;
+    },
+    logListeners: async () => (isAway ? 0 : state.logReaders.size),
+    async publishLogs(lines) {
+      if (!isAway) for (const reader of state.logReaders) reader.push(...structuredClone([...lines]));
+      return !isAway;
+    },
+    dependency: () => ({ ...up('redis'), state: isAway ? 'down' : 'up' }),
+    async stop() {
+      onNudge = () => {};
+    },
   };
 }
 
@@ -315,7 +348,8 @@ function runContainer(
       ? { kind: 'lookAgain', message: 'the name is taken' }
       : { kind: 'blocked', reason: 'NameTaken', message: `somebody else holds the name ${name}` };
   }
-  const imageId = state.images[image];
+  // By tag, or by id.
+  const imageId = state.images[image] ?? Object.values(state.images).find((id) => id === image);
   if (imageId == null) return { kind: 'blocked', reason: 'ImageMissing', message: `no image ${image}` };
   const id = `c${state.started.length + 1}`;
   state.started.push(name);
