@@ -18,6 +18,8 @@ export interface ContainerLogsOptions {
 const LOOK_MS = 2000;
 const FLUSH_MS = 200;
 const MOST_FOLLOWED = 100;
+/** Begun at once: fifty requests in one breath would hold up the loop, and the engine. */
+const BEGUN_AT_ONCE = 4;
 /** Of one container in a second. */
 const LINES_PER_SECOND = 100;
 /** Of all that wait to be told, and of those told at once. */
@@ -91,7 +93,7 @@ export function startContainerLogs({ clock, engine, bus, containers }: Container
     follower.cancel = null;
   };
 
-  /** Follows what lives, forgets what is gone. */
+  /** Follows what lives, a few more each time, and forgets what is gone. */
   const attend = (sinceMs: number): void => {
     const listed = containers();
     const there = new Set(listed.map(({ id }) => id));
@@ -100,16 +102,20 @@ export function startContainerLogs({ clock, engine, bus, containers }: Container
       release(follower);
       followers.delete(id);
     }
+    let begun = 0;
     for (const container of listed.slice(0, MOST_FOLLOWED)) {
-      if (container.state !== 'live') continue;
+      if (container.state !== 'live' || begun === BEGUN_AT_ONCE) continue;
       const follower = followers.get(container.id) ?? newFollower(container);
       followers.set(container.id, follower);
-      if (follower.cancel === null && clock.nowMs() >= follower.againAtMs) follow(container.id, follower, sinceMs);
+      if (follower.cancel !== null || clock.nowMs() < follower.againAtMs) continue;
+      follow(container.id, follower, sinceMs);
+      begun += 1;
     }
   };
 
   const flush = (): void => {
     cancelFlush = clock.timer(FLUSH_MS, flush);
+    if (listeningSinceMs !== null) attend(listeningSinceMs);
     tellDropped(followers.values(), enqueue, clock);
     if (publishing || waiting.length === 0) return;
     const batch = waiting.slice(0, MOST_AT_ONCE);
@@ -138,9 +144,8 @@ export function startContainerLogs({ clock, engine, bus, containers }: Container
     if (listeners > 0) {
       if (listeningSinceMs === null) {
         listeningSinceMs = clock.wallMs();
-        cancelFlush = clock.timer(FLUSH_MS, flush);
+        flush();
       }
-      attend(listeningSinceMs);
     }
     cancelLook = clock.timer(LOOK_MS, () => void look());
   };

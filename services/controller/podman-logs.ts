@@ -1,14 +1,13 @@
 /**
- * What a container writes, line by line: the engine's frames taken apart, characters put together across them. How much of
- * it is read in a second is bounded, so that a chatty container keeps its own lines waiting and nobody else.
+ * What a container writes, line by line: the engine's frames taken apart, characters put together across them. Chatty
+ * containers take turns, so that they keep their own lines waiting and nobody else.
  */
+import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import type { Api } from './podman-api.ts';
 import type { Clock, EngineLogLine } from './world.ts';
 
 export interface FollowOptions {
-  api: Api;
-  clock: Clock;
   containerId: string;
   /** Unix milliseconds: what was written before is not told. */
   sinceMs: number;
@@ -18,8 +17,9 @@ export interface FollowOptions {
 }
 
 const BEGIN_DEADLINE_MS = 10_000;
-/** Read of one container in a second, at most; then its stream waits for the next. */
-const BYTES_PER_SECOND = 512 * 1024;
+/** Of those that write so much at once, one is read in each turn: all of them together keep a tenth of a core busy. */
+const MUCH_BYTES = 8 * 1024;
+const TURN_MS = 25;
 const HEADER_BYTES = 8;
 /** No frame is that long. */
 const MAX_FRAME_BYTES = 1024 * 1024;
@@ -27,56 +27,84 @@ const MAX_FRAME_BYTES = 1024 * 1024;
 const MAX_LINE_LENGTH = 4000;
 const STREAMS: Record<number, EngineLogLine['stream']> = { 1: 'stdout', 2: 'stderr' };
 
-/** Follows until it ends or the returned function is called. */
-export function followContainerLog({ api, clock, containerId, sinceMs, onLine, onEnd }: FollowOptions): () => void {
-  let stopped = false;
-  let release = (): void => {};
-  const end = (): void => {
-    if (stopped) return;
-    stopped = true;
-    release();
-    onEnd();
-  };
-  const follow = async (): Promise<void> => {
-    const opened = await api.open({
-      what: `tell what container ${containerId.slice(0, 12)} writes`,
-      deadlineMs: BEGIN_DEADLINE_MS,
-      send: (docker, abortSignal) => {
-        const since = Math.floor(sinceMs / 1000);
-        const options = { follow: true as const, stdout: true, stderr: true, timestamps: true, since, abortSignal };
-        return docker.getContainer(containerId).logs(options);
-      },
-    });
-    if (opened.kind !== 'answer') return end();
-    const { stream, close } = opened.value;
-    if (stopped) return close();
-    let resume = (): void => {};
-    release = () => {
-      resume();
-      close();
-    };
-    const frames = createFrameReader(onLine);
-    let secondBeganMs = clock.nowMs();
-    let bytes = 0;
-    stream.on('data', (chunk: Buffer) => {
+export type LogFollower = (options: FollowOptions) => () => void;
+
+/** All that follow through one of these share its turns. */
+export function createLogFollower(api: Api, clock: Clock): LogFollower {
+  const turns = createTurns(clock);
+  /** Follows until it ends or the returned function is called. */
+  return ({ containerId, sinceMs, onLine, onEnd }) => {
+    let stopped = false;
+    let release = (): void => {};
+    const end = (): void => {
       if (stopped) return;
-      if (!frames.read(chunk)) return end();
-      if (clock.nowMs() - secondBeganMs >= 1000) {
-        secondBeganMs = clock.nowMs();
-        bytes = 0;
-      }
-      bytes += chunk.length;
-      if (bytes < BYTES_PER_SECOND) return;
-      stream.pause();
-      resume = clock.timer(Math.max(1, secondBeganMs + 1000 - clock.nowMs()), () => stream.resume());
-    });
-    stream.on('error', end);
-    stream.on('close', end);
+      stopped = true;
+      release();
+      onEnd();
+    };
+    const follow = async (): Promise<void> => {
+      const opened = await openLog(api, containerId, sinceMs);
+      if (opened.kind !== 'answer') return end();
+      const { stream, close } = opened.value;
+      if (stopped) return close();
+      const giveUpTurn = turns.join(stream);
+      release = () => {
+        giveUpTurn();
+        close();
+      };
+      const frames = createFrameReader(onLine);
+      stream.on('data', (chunk: Buffer) => {
+        if (!stopped && !frames.read(chunk)) end();
+      });
+      stream.on('error', end);
+      stream.on('close', end);
+    };
+    void follow();
+    return () => {
+      stopped = true;
+      release();
+    };
   };
-  void follow();
-  return () => {
-    stopped = true;
-    release();
+}
+
+function openLog(api: Api, containerId: string, sinceMs: number) {
+  return api.open({
+    what: `tell what container ${containerId.slice(0, 12)} writes`,
+    deadlineMs: BEGIN_DEADLINE_MS,
+    send: (docker, abortSignal) => {
+      const since = Math.floor(sinceMs / 1000);
+      const options = { follow: true as const, stdout: true, stderr: true, timestamps: true, since, abortSignal };
+      return docker.getContainer(containerId).logs(options);
+    },
+  });
+}
+
+/** Whoever has much to say pauses after each piece, and goes on when it is his turn; others are not held up. */
+function createTurns(clock: Clock) {
+  const waiting: Readable[] = [];
+  let isRunning = false;
+  const next = (): void => {
+    const stream = waiting.shift();
+    isRunning = stream !== undefined;
+    stream?.resume();
+    if (isRunning) clock.timer(TURN_MS, next);
+  };
+  return {
+    /** Returns how to leave. */
+    join(stream: Readable): () => void {
+      stream.on('data', (chunk: Buffer) => {
+        if (chunk.length < MUCH_BYTES) return;
+        stream.pause();
+        waiting.push(stream);
+        if (isRunning) return;
+        isRunning = true;
+        clock.timer(TURN_MS, next);
+      });
+      return () => {
+        const place = waiting.indexOf(stream);
+        if (place !== -1) waiting.splice(place, 1);
+      };
+    },
   };
 }
 
@@ -143,5 +171,6 @@ function comparableTime(text: string): string | null {
   const found = TIME_PATTERN.exec(text);
   if (found === null) return null;
   const seconds = Date.parse(`${found[1]}${found[3]}`) / 1000;
+  if (Number.isNaN(seconds)) return null;
   return `${String(seconds).padStart(11, '0')}.${(found[2] ?? '').padEnd(9, '0')}`;
 }

@@ -9,7 +9,7 @@ import { createStateLog, type Log } from './log.ts';
 import { type Answer, type Api, createApi, noAnswer, whyNot } from './podman-api.ts';
 import { imageIdOf, inspectedSchema, isOurs, listedSchema, plainName, stateOf } from './podman-container.ts';
 import { followEvents } from './podman-events.ts';
-import { followContainerLog } from './podman-logs.ts';
+import { createLogFollower } from './podman-logs.ts';
 import { pullImage } from './podman-pull.ts';
 import { stopAndRemove } from './podman-remove.ts';
 import { createRunner } from './podman-run.ts';
@@ -29,6 +29,7 @@ const TAG_DEADLINE_MS = 10_000;
 export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine {
   const api = createApi({ socketPath, clock });
   const runner = createRunner(api, log);
+  const followLog = createLogFollower(api, clock);
   const state = createState(clock, log, socketPath);
   let stopWatching = (): void => {};
 
@@ -51,8 +52,7 @@ export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine 
     remove: (containerId, stopTimeoutS) => stopAndRemove(api, containerId, stopTimeoutS),
     tag: (imageId, reference) => tag(api, imageId, reference),
     pull: (reference, onProgress, signal) => pullImage({ api, clock, reference, onProgress, signal }),
-    followLog: (containerId, sinceMs, onLine, onEnd) =>
-      followContainerLog({ api, clock, containerId, sinceMs, onLine, onEnd }),
+    followLog: (containerId, sinceMs, onLine, onEnd) => followLog({ containerId, sinceMs, onLine, onEnd }),
     watch(stationId, onEvent) {
       stopWatching();
       stopWatching = followEvents({

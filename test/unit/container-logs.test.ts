@@ -172,6 +172,9 @@ describe('on the bus', () => {
   test('fifty that write without end: each has its share, what is beyond it is counted and told', async () => {
     containers = Array.from({ length: 50 }, (_, index) => strayContainer(`c${index}`));
     await listen();
+    // A few are taken up at a time.
+    await clock.advance(5000);
+    expect(followed).toHaveLength(50);
     for (let turn = 0; turn < 1000; turn += 1) for (const one of followed) one.line(at(turn), `line ${turn}`);
     await clock.advance(5000);
     expect(heard.length).toBeGreaterThan(1000);
