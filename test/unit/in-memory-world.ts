@@ -24,6 +24,7 @@ import type {
 import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import {
   type Heartbeat,
+  isWorkspaceName,
   LABEL,
   type LogLine,
   type Processing,
@@ -366,18 +367,22 @@ function livelyStatus(state: WorldState, clock: Clock, workspace: string): Recor
 }
 
 function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces {
+  const refused: Reading<never> = { ok: false, error: 'that is not the name of a workspace', startedAtMs: 0 };
   return {
-    prepare: async () => good(null),
+    prepare: async (folders) =>
+      folders.kind === 'recorder' && !isWorkspaceName(folders.workspace) ? refused : good(null),
     async writeProcessing(workspace, processing) {
-      state.processing.set(workspace, processing);
+      if (!isWorkspaceName(workspace)) return refused;
+      state.processing.set(workspace, structuredClone(processing));
       return good(null);
     },
     readStatus: async (workspace) => {
+      if (!isWorkspaceName(workspace)) return refused;
       const told = state.statuses.get(workspace);
       return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
     },
     tellServices: async () => good(null),
-    readSecrets: async () => good({}),
+    readSecrets: async (_service, names) => good(Object.fromEntries(names.map((name) => [name, null]))),
     readReport: async (service) => good(state.reports.get(service) ?? null),
     readMarker: async () => good(state.marker),
     async writeMarker(stationId) {
