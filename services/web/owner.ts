@@ -17,6 +17,8 @@ export interface Owner {
   /** The value of the cookie. */
   signIn(userAgent: string): Promise<string>;
   signOut(token: string): Promise<void>;
+  /** Every browser but the one that holds this token. */
+  signOutOthers(keepToken: string): Promise<void>;
   /** True of a token that is signed in. While the database is away: of those that it confirmed before. */
   isSignedIn(token: string): Promise<boolean>;
 }
@@ -110,6 +112,12 @@ export function createOwner(database: PageDatabase, clock: Clock): Owner {
       confirmed.delete(digest);
       await database.query((connection) => connection.delete(sessions).where(eq(sessions.tokenHash, digest)));
     },
+    async signOutOthers(keepToken) {
+      await database.query((connection) =>
+        connection.delete(sessions).where(ne(sessions.tokenHash, digestOf(keepToken))),
+      );
+      confirmed.clear();
+    },
     async isSignedIn(token) {
       const digest = digestOf(token);
       const ageMs = clock.nowMs() - (confirmed.get(digest) ?? Number.NEGATIVE_INFINITY);
@@ -148,6 +156,7 @@ async function useSession(connection: Connection, digest: string): Promise<boole
   return true;
 }
 
-function digestOf(token: string): string {
+/** What the database keeps of a token. */
+export function digestOf(token: string): string {
   return createHash('sha256').update(token).digest('hex');
 }

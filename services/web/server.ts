@@ -60,6 +60,7 @@ export async function startWeb(
   const files = createStatusFiles(settings, ports.clock);
   const watch = createStationWatch(ports, files);
   const owner = createOwner(ports.database, ports.clock);
+  const attempts = createAttempts(ports.clock);
   const setupCode = createSetupCode(settings.webWorkspace);
   const pages = createPages({
     stationName: () => watch.last()?.settings.name ?? '',
@@ -71,10 +72,10 @@ export async function startWeb(
   guardRequests(app, owner, pages);
   tellErrors(page);
   serveHealth(app, settings.version);
-  serveSignIn(app, { pages, owner, setupCode, attempts: createAttempts(ports.clock), log: ports.log });
+  serveSignIn(app, { pages, owner, setupCode, attempts, log: ports.log });
   serveDashboard(page);
   serveMicrophones(app, { ports, pages });
-  const stationPages = serveStationPages(page);
+  const stationPages = serveStationPages(page, { owner, attempts });
   const live = serveLive(app, pages, watch, {
     dashboard: (picture, context) => dashboardFragments({ picture, context }),
     microphone: serveMicrophonePage(page),

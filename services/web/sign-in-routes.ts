@@ -88,7 +88,8 @@ export function newPasswordProblems(password: string, repeat: string): Pick<Setu
   };
 }
 
-function refuseWhileLocked(attempts: Attempts, request: FastifyRequest): void {
+/** Throws a page's error while this address has to wait. */
+export function refuseWhileLocked(attempts: Attempts, request: FastifyRequest): void {
   const seconds = attempts.waitSeconds(request.ip);
   if (seconds > 0) throw new PageError(429, texts.signIn.locked(seconds));
 }

@@ -24,6 +24,8 @@ export interface StationSettings {
   autoEnrollment: boolean;
   autoUpdate: boolean;
   liveListening: boolean;
+  /** As it stands there. */
+  alerts: unknown;
   /** Every other key as it stands there. */
   other: ReadonlyMap<string, unknown>;
 }
@@ -134,6 +136,7 @@ function settingsOf(config: ReadonlyMap<string, unknown>): StationSettings {
     autoEnrollment: config.get(CONFIG_KEY.autoEnrollment) !== false,
     autoUpdate: config.get(CONFIG_KEY.autoUpdate) === true,
     liveListening: config.get(CONFIG_KEY.liveListening) === true,
+    alerts: config.get(CONFIG_KEY.alerts) ?? {},
     other: new Map([...config].filter(([key]) => !known.includes(key))),
   };
 }

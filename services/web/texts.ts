@@ -235,7 +235,8 @@ export const texts = {
     asProfile: 'All is as the profile says.',
     passwordChanged: 'The password is changed, and every other browser signed out.',
     signedOut: 'You are signed out.',
-    sent: 'Sent.',
+    testAsked: 'A test alert goes out; how that went stands among the events in a moment.',
+    othersSignedOut: 'Every other browser is signed out.',
   },
   signIn: {
     title: 'Sign in',
