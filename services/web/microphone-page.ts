@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { isWorkspaceName } from '../shared/contract.ts';
 import { countFlaps } from './device-queries.ts';
+import type { Listening } from './listening.ts';
 import type { LivePage } from './live.ts';
 import { createChange, type DeviceRoute, findDevice } from './microphone-routes.ts';
 import { interruptsRecording, readSettingsForm, type SettingsForm, settingsForm } from './microphone-settings.ts';
@@ -19,7 +20,7 @@ import { texts } from './texts.ts';
 const EVENTS_SHOWN = 12;
 
 /** Serves the page; what comes back are its live parts. */
-export function serveMicrophonePage(page: Page): LivePage {
+export function serveMicrophonePage(page: Page, listening: Listening): LivePage {
   const { app, ports, pages, watch } = page;
   const historyOf = createHistories(ports);
   const change = createChange(page);
@@ -32,7 +33,14 @@ export function serveMicrophonePage(page: Page): LivePage {
     const device = picture.devices.find(({ row }) => row.workspace === workspace);
     if (device === undefined) return null;
     const history = await historyOf(picture, device.row.id);
-    return { device, profiles: picture.profiles, ...history, listeners: { people: 0, services: [] }, context };
+    return {
+      device,
+      profiles: picture.profiles,
+      ...history,
+      listeners: listening.of(workspace),
+      mayListen: picture.settings.liveListening,
+      context,
+    };
   };
 
   const show = async (
@@ -46,7 +54,11 @@ export function serveMicrophonePage(page: Page): LivePage {
       reply.callNotFound();
       return reply;
     }
-    const props = { view, form: form ?? settingsForm(row), listening: null, recordings: null };
+    const props = {
+      view,
+      form: form ?? settingsForm(row),
+      recordings: null,
+    };
     return pages.show(request, reply, MicrophonePage(props), form === undefined ? 200 : 422);
   };
 

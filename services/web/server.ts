@@ -11,6 +11,7 @@ import { errorText } from '../shared/log.ts';
 import { createAttempts } from './attempts.ts';
 import { serveDashboard } from './dashboard-routes.ts';
 import { serveHealth } from './health-routes.ts';
+import { serveListening } from './listening.ts';
 import { serveLive } from './live.ts';
 import { serveMicrophonePage } from './microphone-page.ts';
 import { serveMicrophones } from './microphone-routes.ts';
@@ -75,10 +76,11 @@ export async function startWeb(
   serveSignIn(app, { pages, owner, setupCode, attempts, log: ports.log });
   serveDashboard(page);
   serveMicrophones(app, { ports, pages });
+  const listening = serveListening(page);
   const stationPages = serveStationPages(page, { owner, attempts });
   const live = serveLive(app, pages, watch, {
     dashboard: (picture, context) => dashboardFragments({ picture, context }),
-    microphone: serveMicrophonePage(page),
+    microphone: serveMicrophonePage(page, listening),
     ...stationPages.live,
   });
   await listen(app, port, host);
@@ -89,6 +91,7 @@ export async function startWeb(
     async close() {
       live.close();
       stationPages.close();
+      listening.close();
       watch.stop();
       await app.close();
     },

@@ -208,6 +208,22 @@ export const texts = {
     forgetLater: 'It can be forgotten once it is unplugged.',
     decide: 'New: what is it?',
   },
+  listening: {
+    title: 'Listen live',
+    start: 'Listen',
+    stop: 'Stop listening',
+    connecting: 'Connecting …',
+    playing: 'You are listening.',
+    lost: 'The sound stopped; trying again …',
+    volume: 'Volume',
+    hint: 'What is audible of it, as MP3, a few seconds late; about 30 MB in an hour. Whoever looks at this page sees how many listen.',
+    offTitle: 'Listening live is switched off on this station.',
+    offHint: 'It lets everyone with the password hear what the microphones hear, people’s voices too.',
+    offLink: 'Switch it on in the settings',
+    off: 'Listening live is switched off on this station. It can be switched on in the settings.',
+    noToken: 'That takes a session, or a token of a service.',
+    nothing: 'There is nothing to hear there just now.',
+  },
   confirm: {
     title: 'Really?',
     costsRecording: (name: string) =>

@@ -4,6 +4,7 @@
  */
 import { Idiomorph } from 'idiomorph';
 import { followLogs } from './logs.ts';
+import { listenOnDemand, playOneAtATime } from './player.ts';
 
 interface Levels {
   [workspace: string]: {
@@ -17,6 +18,9 @@ const AGES_MS = 1000;
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
 
+listenOnDemand();
+playOneAtATime();
+watchSpectrograms();
 showTimes();
 setInterval(showTimes, AGES_MS);
 const { live } = document.body.dataset;
@@ -47,6 +51,7 @@ function showPart({ id, html }: { id: string; html: string }): void {
     ignoreActiveValue: true,
     callbacks: { beforeNodeMorphed: (before: Node, after: Node) => !keeps(before, after) },
   });
+  listenOnDemand();
   showTimes();
 }
 
@@ -77,13 +82,33 @@ function showLevels(levels: Levels): void {
   }
 }
 
-/** A new file: its picture is made within seconds, so the address changes and the browser asks again. */
+/** The processor draws within seconds of a file's end, or when it finds the time. */
+const PICTURE_MS = [3000, 12_000];
+
+/** A new file: its picture is asked for a little later, under another address, so that the browser asks at all. */
 function refreshSpectrogram(workspace: string, lastFile: string): void {
   for (const image of document.querySelectorAll<HTMLImageElement>(`img[data-spectrogram="${workspace}"]`)) {
     if (image.dataset.file === lastFile) continue;
     image.dataset.file = lastFile;
-    image.src = `${image.src.split('?')[0]}?after=${encodeURIComponent(lastFile)}`;
+    for (const [attempt, delayMs] of PICTURE_MS.entries())
+      setTimeout(() => {
+        if (image.dataset.file === lastFile)
+          image.src = `${image.src.split('?')[0]}?after=${encodeURIComponent(lastFile)}.${attempt}`;
+      }, delayMs);
   }
+}
+
+/** A picture that is not there is hidden, until there is one. */
+function watchSpectrograms(): void {
+  const show = (target: EventTarget | null, isThere: boolean): void => {
+    if (!(target instanceof HTMLImageElement) || target.dataset.spectrogram === undefined) return;
+    target.closest('.spectrogram')?.toggleAttribute('hidden', !isThere);
+    // A browser would not load what is hidden before it is seen.
+    target.loading = 'eager';
+  };
+  document.addEventListener('error', ({ target }) => show(target, false), true);
+  document.addEventListener('load', ({ target }) => show(target, true), true);
+  for (const image of document.images) if (image.complete && image.naturalWidth === 0) show(image, false);
 }
 
 function showTimes(): void {

@@ -7,6 +7,7 @@ import type { DeviceRow, EventRow, ProfileRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { EventList, type Fragment } from './dashboard.tsx';
 import { Badge, formatBytes, formatRate, type PageContext, Pairs, PostForm, Time } from './layout.tsx';
+import { ListeningSection } from './listening.tsx';
 import {
   deviceName,
   Effect,
@@ -33,6 +34,8 @@ export interface MicrophoneView {
   events: readonly EventRow[];
   flaps: number;
   listeners: Listeners;
+  /** By the station's settings. */
+  mayListen: boolean;
   context: PageContext;
 }
 
@@ -42,6 +45,7 @@ const t = texts.microphonePage;
 export function microphoneFragments(view: MicrophoneView): Fragment[] {
   return [
     { id: 'state', element: <State {...view} /> },
+    { id: 'listen', element: <ListeningSection row={view.device.row} isAllowed={view.mayListen} /> },
     { id: 'wellbeing', element: <Wellbeing {...view} /> },
     { id: 'happened', element: <Happened {...view} /> },
     { id: 'device', element: <Device {...view} /> },

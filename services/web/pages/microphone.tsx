@@ -14,14 +14,13 @@ import { type MicrophoneView, microphoneFragments } from './microphone-state.tsx
 export interface MicrophonePageProps {
   view: MicrophoneView;
   form: SettingsForm;
-  /** Live sound and recordings; they stand still while the rest moves. */
-  listening: VNode | null;
+  /** They stand still while the rest moves. */
   recordings: VNode | null;
 }
 
 const t = texts.microphonePage;
 
-export function MicrophonePage({ view, form, listening, recordings }: MicrophonePageProps): VNode {
+export function MicrophonePage({ view, form, recordings }: MicrophonePageProps): VNode {
   const { context, device, profiles } = view;
   const parts = new Map(microphoneFragments(view).map(({ id, element }) => [id, element]));
   const address = `/live?page=microphone&workspace=${device.row.workspace}`;
@@ -33,7 +32,7 @@ export function MicrophonePage({ view, form, listening, recordings }: Microphone
       <div class="columns">
         <div>
           {parts.get('state')}
-          {listening}
+          {parts.get('listen')}
           {recordings}
           {parts.get('happened')}
         </div>

@@ -1,0 +1,76 @@
+/** Sound in the browser: live sound that is only fetched while somebody listens, and recordings one at a time. */
+
+const AGAIN_MS = 2000;
+
+/** Stopping ends the connection, which the browser's own pause would not. Again for what came later. */
+export function listenOnDemand(): void {
+  for (const place of document.querySelectorAll<HTMLElement>('[data-listen]:not([data-ready])')) {
+    place.dataset.ready = '';
+    const button = place.querySelector('button');
+    const status = place.querySelector<HTMLElement>('[role=status]');
+    const audio = place.querySelector('audio');
+    if (button !== null && status !== null && audio !== null) listen(place.dataset, { button, status, audio });
+  }
+}
+
+interface ListenParts {
+  button: HTMLButtonElement;
+  status: HTMLElement;
+  audio: HTMLAudioElement;
+}
+
+function listen(words: DOMStringMap, { button, status, audio }: ListenParts): void {
+  let wanted = false;
+  let again: ReturnType<typeof setTimeout> | undefined;
+  const say = (word: string | undefined): void => {
+    status.hidden = word === undefined;
+    status.textContent = word ?? '';
+  };
+  const fetchSound = (): void => {
+    // Another address each time: what a browser has kept of the last one is not live.
+    audio.src = `${words.listen}?at=${Date.now()}`;
+    audio.play().catch(() => {});
+  };
+  const lose = (): void => {
+    if (!wanted) return;
+    say(words.lost);
+    clearTimeout(again);
+    again = setTimeout(fetchSound, AGAIN_MS);
+  };
+  const end = (): void => {
+    clearTimeout(again);
+    audio.pause();
+    audio.removeAttribute('src');
+    audio.load();
+  };
+  audio.controls = false;
+  end();
+  button.hidden = false;
+  const want = (isWanted: boolean): void => {
+    wanted = isWanted;
+    button.textContent = (wanted ? words.stop : words.start) ?? '';
+    button.classList.toggle('danger', wanted);
+    say(wanted ? words.connecting : undefined);
+    if (wanted) fetchSound();
+    else end();
+  };
+  button.addEventListener('click', () => want(!wanted));
+  // Another player began, or the phone's own button was used. At the sound's end 'ended' follows.
+  audio.addEventListener('pause', () => {
+    if (wanted && !audio.ended && audio.error === null) want(false);
+  });
+  audio.addEventListener('playing', () => wanted && say(words.playing));
+  audio.addEventListener('ended', lose);
+  audio.addEventListener('error', lose);
+}
+
+/** Two recordings at once are noise. */
+export function playOneAtATime(): void {
+  document.addEventListener(
+    'play',
+    ({ target }) => {
+      for (const audio of document.querySelectorAll('audio')) if (audio !== target) audio.pause();
+    },
+    true,
+  );
+}
