@@ -12,13 +12,14 @@ export interface SeedService {
 }
 
 /**
- * What a person could have edited, as a digest. The server computes it from its own jsonb, whose text has one form for
- * equal values, so that only a real edit counts as one.
+ * What a person could have edited, as a digest, in SQL. The server computes it from its own jsonb, whose text has one
+ * form for equal values, so that only a real edit counts as one. `row` is the name of a profile's row.
  */
-const digest = (row: string): SQL =>
-  sql.raw(
-    `encode(sha256(convert_to(jsonb_build_array(${row}.name, ${row}.description, ${row}.manufacturer, ${row}.model, ${row}.config)::text, 'UTF8')), 'hex')`,
-  );
+export function profileDigest(row: string): string {
+  return `encode(sha256(convert_to(jsonb_build_array(${row}.name, ${row}.description, ${row}.manufacturer, ${row}.model, ${row}.config)::text, 'UTF8')), 'hex')`;
+}
+
+const digest = (row: string): SQL => sql.raw(profileDigest(row));
 
 /**
  * Inserts what is missing. A profile that still is as its seed was follows the new seed; one that somebody edited, or

@@ -98,6 +98,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return { host: HOST, port, user: USER, password, database: DATABASE, pid, ended, stop };
 }
 
+/**
+ * How to reach the server that runs on this folder at this moment, for whoever did not start it. null: none runs, or
+ * none was ever made there. Throws where the folder may not be read.
+ */
+export async function findEmbeddedPostgres(
+  dataFolder: string,
+): Promise<Pick<EmbeddedPostgres, 'host' | 'port' | 'user' | 'password' | 'database'> | null> {
+  try {
+    // Its fourth line is the port (PostgreSQL's miscadmin.h).
+    const port = Number((await readFile(join(dataFolder, 'postmaster.pid'), 'utf8')).split('\n')[3]);
+    const password = (await readFile(join(dataFolder, PASSWORD_FILE), 'utf8')).trim();
+    return { host: HOST, port, user: USER, password, database: DATABASE };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
 /** A TCP port on 127.0.0.1 that nobody listens on at this moment. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
