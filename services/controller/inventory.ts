@@ -128,7 +128,9 @@ function settleRows(
     if (Object.keys(facts).length > 0) changes.push({ kind: 'update', id: row.id, facts });
     const enrollment = decideEnrollment(row, presentById.get(row.id), input);
     if (enrollment !== null) changes.push({ kind: 'enroll', id: row.id, enrollment });
-    rows.push({ ...row, ...facts, ...enrollment });
+    // The same object while nothing changed: what was made of it need not be made again.
+    const isSame = enrollment === null && Object.keys(facts).length === 0;
+    rows.push(isSame ? row : { ...row, ...facts, ...enrollment });
   }
   for (const [id, microphone] of assigned.created) {
     const row = newRow(id, microphone, assigned, input);

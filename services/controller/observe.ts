@@ -99,6 +99,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
   let stationId: string | null = null;
   let lastGoodLoaded = false;
   let savedJson = '';
+  let remembered: DesiredState | null = null;
   let containers: Reading<ObservedContainer[]> = neverRead;
   let lastContainers: readonly ObservedContainer[] = [];
   let images: ImageIds = {};
@@ -140,7 +141,12 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       return;
     }
     const marker = await ports.workspaces.readMarker();
-    const id = (marker.ok ? marker.value : null) ?? options.newStationId();
+    if (!marker.ok) {
+      // Not "no marker": with another id the recorders that run, and the recordings, would be a stranger's.
+      events.push(warning('WorkspaceUnreadable', marker.error));
+      return;
+    }
+    const id = marker.value ?? options.newStationId();
     const fresh = { ...read, stationId: id, devices: [], services: [], profiles: [] };
     const adopted = await ports.store.adopt(fresh);
     if (adopted.ok) becomeStation(id);
@@ -265,6 +271,9 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
     },
     remember(state) {
       desired = state;
+      // Most cycles change nothing, and the text of a station with many rows is long.
+      if (remembered !== null && isSame(remembered, state)) return;
+      remembered = state;
       const lasting = withoutStatus(state);
       const json = JSON.stringify(lasting);
       if (json === savedJson) return;
@@ -272,6 +281,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       void ports.workspaces.writeLastGood(lasting).then((written) => {
         if (written.ok) return;
         savedJson = '';
+        remembered = null;
         events.push(warning('LastGoodUnwritable', written.error));
       });
     },
@@ -280,6 +290,19 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
 
 function warning(reason: string, message: string): StationEvent {
   return { subject: 'station', type: 'warning', reason, message };
+}
+
+/** Of the very same parts: nothing was read or decided anew. */
+function isSame(a: DesiredState, b: DesiredState): boolean {
+  const areSame = (some: readonly unknown[], others: readonly unknown[]): boolean =>
+    some === others || (some.length === others.length && some.every((part, index) => part === others[index]));
+  return (
+    a.stationId === b.stationId &&
+    a.config === b.config &&
+    areSame(a.profiles, b.profiles) &&
+    areSame(a.devices, b.devices) &&
+    areSame(a.services, b.services)
+  );
 }
 
 /** Status columns change often and are found again by looking: they are not worth wearing out an SD card. */

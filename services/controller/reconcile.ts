@@ -29,6 +29,7 @@ import type {
   DesiredState,
   DeviceRow,
   MicrophoneSource,
+  ServiceRow,
   StationEvent,
   StatusChange,
   Store,
@@ -87,6 +88,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
   let pendingEvents: StationEvent[] = [];
   const processingTold = new Map<string, string>();
   let servicesTold = true;
+  let operator: Operator | null = null;
   let snapshot: Snapshot = {
     stationId: null,
     stationName: '',
@@ -122,6 +124,12 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     return { stock, deadlineMs: earliest([stock.deadlineMs, virtual.deadlineMs]) };
   };
 
+  /** The same object while the station is the same. */
+  const operatorOf = (stationId: string): Operator => {
+    if (operator?.stationId !== stationId) operator = { ...settings.operator, stationId };
+    return operator;
+  };
+
   const wishFor = (
     observed: Observed,
     desired: DesiredState,
@@ -130,7 +138,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     secrets: SpecInput['secrets'],
   ): Wish[] =>
     wishes({
-      operator: { ...settings.operator, stationId },
+      operator: operatorOf(stationId),
       desired,
       rows: stock.rows,
       present: stock.present,
@@ -234,13 +242,12 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       const rows = withStatuses(stock.rows, statusChanges);
       const events = [...observed.events, ...stock.events, ...decided.events];
       logEvents(ports.log, events);
-      const services = desired.services.map((row) => ({ ...row, ...findStatus(statusChanges, 'service', row.name) }));
-      const current: DesiredState = {
-        ...desired,
-        devices: rows,
-        services,
-        config: { ...desired.config, ...observed.configChanges },
-      };
+      const config =
+        observed.configChanges.workspaceMarked === undefined
+          ? desired.config
+          : { ...desired.config, ...observed.configChanges };
+      const services = withServiceStatuses(desired.services, statusChanges);
+      const current: DesiredState = { ...desired, devices: rows, services, config };
       ports.observer.remember(current);
       snapshot = {
         stationId,
@@ -284,17 +291,13 @@ function changedStatuses(wished: readonly Wish[], outcomes: readonly Outcome[]):
   });
 }
 
-function findStatus(
-  changes: readonly StatusChange[],
-  kind: 'device' | 'service',
-  name: string,
-): Partial<Omit<StatusChange, 'subject'>> {
-  const change = changes.find(
-    ({ subject }) => subject.kind === kind && (subject.kind === 'device' ? subject.id : subject.name) === name,
-  );
-  if (change === undefined) return {};
-  const { subject: _subject, ...columns } = change;
-  return columns;
+function withServiceStatuses(rows: readonly ServiceRow[], changes: readonly StatusChange[]): ServiceRow[] {
+  return rows.map((row) => {
+    const change = changes.find(({ subject }) => subject.kind === 'service' && subject.name === row.name);
+    if (change === undefined) return row;
+    const { subject: _subject, ...columns } = change;
+    return { ...row, ...columns };
+  });
 }
 
 function withStatuses(rows: readonly DeviceRow[], changes: readonly StatusChange[]): DeviceRow[] {

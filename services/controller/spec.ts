@@ -13,7 +13,7 @@ import {
 } from '../shared/contract.ts';
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
 import type { ProfileConfig } from '../shared/profile.ts';
-import { type Operator, recorderContainer } from './container-spec.ts';
+import { type Container, type Operator, recorderContainer } from './container-spec.ts';
 import { serviceContainer, serviceFolders, toldMicrophones } from './service-spec.ts';
 import type {
   DesiredState,
@@ -124,21 +124,20 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   if (obstacle !== null) return hold(obstacle.phase, obstacle);
   const flap = input.flapping.get(row.id);
   if (flap !== undefined) return hold('backoff', flappingPlug(), flap.untilMs);
-  const prepared = prepare(row, microphone, profiles.get(row.profileSlug), input);
-  if (!prepared.ok) return hold('blocked', prepared);
-  audio.set(row.id, prepared.config);
-  const container = recorderContainer(row, microphone, prepared.profile, prepared.config, input);
+  const made = make(row, microphone, profiles.get(row.profileSlug), input);
+  if (!made.ok) return hold('blocked', made);
+  audio.set(row.id, made.config);
   return {
     ...base,
     kind: 'run',
-    ...container,
+    ...made.container,
     imageId: input.recorderImage.id,
     folders: { kind: 'recorder', workspace: row.workspace },
-    processing: processingOf(prepared.config),
+    processing: processingOf(made.config),
     holder: input.holders.get(row.id) ?? null,
     notNow: input.missing.has(row.id) ? MISSED : null,
-    reason: prepared.warnings[0]?.reason ?? '',
-    message: prepared.warnings.map((warning) => warning.message).join(' '),
+    reason: made.warnings[0]?.reason ?? '',
+    message: made.warnings.map((warning) => warning.message).join(' '),
   };
 }
 
@@ -186,6 +185,24 @@ function findObstacle(
 
 function processingOf({ processed, archive }: RecorderConfig): Processing {
   return { ...processed, archive };
+}
+
+type Made = (Extract<Prepared, { ok: true }> & { container: Container }) | Extract<Prepared, { ok: false }>;
+
+/** What was last made of a row, and what of: nothing is worked out again while all of that is the very same. */
+const lastMade = new WeakMap<DeviceRow, { of: readonly unknown[]; made: Made }>();
+
+function make(row: DeviceRow, microphone: Microphone, profile: ProfileRow | undefined, input: SpecInput): Made {
+  const { operator, seedHashes, recorderImage, desired } = input;
+  const of = [microphone, profile, operator, seedHashes, recorderImage.reference, recorderImage.id, desired.config];
+  const before = lastMade.get(row);
+  if (before?.of.every((part, index) => part === of[index])) return before.made;
+  const prepared = prepare(row, microphone, profile, input);
+  const made: Made = prepared.ok
+    ? { ...prepared, container: recorderContainer(row, microphone, prepared.profile, prepared.config, input) }
+    : prepared;
+  lastMade.set(row, { of, made });
+  return made;
 }
 
 type Prepared =

@@ -134,8 +134,9 @@ export interface SeedProfile {
 }
 
 const SLUG_ALLOWED = '1 to 60 characters of a-z, 0-9 and -';
+export const profileSlugSchema = z.string(SLUG_ALLOWED).regex(/^[a-z0-9-]{1,60}$/, SLUG_ALLOWED);
 const profileFileSchema = profileConfigSchema.extend({
-  slug: z.string(SLUG_ALLOWED).regex(/^[a-z0-9-]{1,60}$/, SLUG_ALLOWED),
+  slug: profileSlugSchema,
   name: text(100),
   description: text(1000),
   manufacturer: text(100),
@@ -225,9 +226,14 @@ function nameMatches(product: string, pattern: string): boolean {
   return true;
 }
 
-function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+/** JSON with sorted keys and without what is undefined: equal data, equal text, in whatever order its keys stand. */
+export function canonicalJson(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
-  const keys = Object.keys(value).sort();
-  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(Reflect.get(value, key))}`).join(',')}}`;
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  const parts: string[] = [];
+  for (const key of Object.keys(value).sort()) {
+    const part: unknown = Reflect.get(value, key);
+    if (part !== undefined) parts.push(`${JSON.stringify(key)}:${canonicalJson(part)}`);
+  }
+  return `{${parts.join(',')}}`;
 }

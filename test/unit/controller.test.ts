@@ -77,6 +77,21 @@ describe('a station', () => {
     expect(state.containers).toHaveLength(1);
   });
 
+  test('whose marker cannot be read gets no other id: it waits', async () => {
+    const { clock, state, ports, make } = station();
+    state.plugged = [microphone()];
+    state.marker = '12345678-0000-4000-8000-000000000000';
+    const { readMarker } = ports.workspaces;
+    ports.workspaces.readMarker = async () => ({ ok: false, error: 'EIO', startedAtMs: clock.nowMs() });
+    make().start();
+    await clock.advance(60_000);
+    expect([state.database.stationId, state.containers]).toEqual([null, []]);
+    ports.workspaces.readMarker = readMarker;
+    await clock.advance(60_000);
+    expect(state.database.stationId).toBe(state.marker);
+    expect(state.containers).toHaveLength(1);
+  });
+
   test('steady: writes nothing, asks little', async () => {
     const { clock, state } = await recordingStation();
     await clock.advance(60_000);
