@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { LABEL, OWNER, RECORDER_ENV, RECORDER_PATH, type RecorderConfig } from '../shared/contract.ts';
-import { seedHash } from '../shared/profile.ts';
+import { canonicalJson, seedHash } from '../shared/profile.ts';
 import type { SpecInput } from './spec.ts';
 import type { ContainerSpec, DeviceRow, Microphone, ProfileRow } from './world.ts';
 
@@ -50,7 +50,8 @@ export function recorderContainer(
   const { operator } = input;
   const spec: ContainerSpec = {
     name: containerName(operator.stationId, `recorder-${row.workspace}`),
-    image: input.recorderImage.reference,
+    // By its id: the tag may mean another image by now, and `template` below would tell of one that it is not made of.
+    image: input.recorderImage.id ?? input.recorderImage.reference,
     env: {
       [RECORDER_ENV.device]: microphone.sound?.hw ?? '',
       [RECORDER_ENV.profileSlug]: profile.slug,
@@ -159,12 +160,4 @@ export function templateHash(spec: ContainerSpec, imageId: string): string {
 /** SHA-256 over JSON with sorted keys, 32 hex digits: equal data, equal hash, in every release (golden values in a test). */
 export function hash(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 32);
-}
-
-function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
 }

@@ -249,7 +249,7 @@ export interface PublishedPort {
 /** A Tier 2 container, complete. It cannot be built without limits. */
 export interface ContainerSpec {
   name: string;
-  /** Fully qualified, with tag. */
+  /** Fully qualified, with tag; or an image's id. */
   image: string;
   env: Record<string, string>;
   labels: Record<string, string>;

@@ -36,7 +36,7 @@ describe('a recorder', () => {
     });
     expect(spec).toMatchObject({
       name: `silvasonic-0f0e0d0c-recorder-${workspaceName(ID, 'UMIK-1')}`,
-      image: 'localhost/silvasonic-recorder:latest',
+      image: 'sha256:aaaa',
       network: 'none',
       capabilities: [],
       readOnlyRoot: true,
@@ -96,6 +96,8 @@ describe('what replaces a running recorder, and what waits', () => {
     const released = running({ recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:b' } });
     expect(released.intent).toBe(base.intent);
     expect(released.template).not.toBe(base.template);
+    // What it is made of is what its template tells of, whatever the tag means by the time that it is made.
+    expect(released.spec.image).toBe('sha256:b');
   });
 
   test('an image that cannot be looked up: nothing is said of the template', () => {
