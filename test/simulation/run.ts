@@ -1,0 +1,133 @@
+/** One world on its way: the station, what was done to it, and what explains what the controller does. */
+import type { DeviceRow } from '../../services/controller/world.ts';
+import type { SimulatedContainer } from './simulated-engine.ts';
+import type { SimulatedStation } from './simulated-station.ts';
+import { bears, isPluggedIn, portPathOf, type Stick } from './simulated-usb.ts';
+
+/** What a container was made by; compared by identity, since states are never changed in place. */
+export interface Made {
+  /** The microphone that it hears, and which stay of it; null: none, or it has not been started. */
+  stick: Stick | null;
+  stay: number;
+  restartToken: string;
+  profileSlug: string | null;
+  settings: unknown;
+  config: unknown;
+  /** When a stop of it was last explained, in calm time. */
+  explainedAtMs: number;
+  /** Since when it runs though it must not, in calm time; null: it may. */
+  forbiddenSinceMs: number | null;
+  stopAsked: boolean;
+}
+
+export interface Run {
+  station: SimulatedStation;
+  /** Time that has passed without anything in the controller's way. */
+  calmMs: number;
+  calmCountedAtMs: number;
+  wasHindered: boolean;
+  lastCheckMs: number;
+  made: Map<string, Made>;
+  /** Containers of others. */
+  foreign: Set<string>;
+  /** Times at which something happened that explains starts, by device id; `*`: of all. */
+  causes: Map<string, number[]>;
+  starts: Map<string, number[]>;
+  startCount: number;
+  cycles: number;
+  plugChangedAtMs: number;
+  /** Since when a row says what is not so, in calm time, by what. */
+  lies: Map<string, number>;
+  /** Conditions that last, and when they end. */
+  lasting: Map<string, { endsAtMs: number; end: () => void }>;
+  /** null: nobody reads it. */
+  history: string[] | null;
+  failure: { what: string; atMs: number } | null;
+}
+
+export function createRun(station: SimulatedStation, traced: boolean): Run {
+  return {
+    station,
+    calmMs: 0,
+    calmCountedAtMs: 0,
+    wasHindered: true,
+    lastCheckMs: 0,
+    made: new Map(),
+    foreign: new Set(),
+    causes: new Map(),
+    starts: new Map(),
+    startCount: 0,
+    cycles: 0,
+    plugChangedAtMs: 0,
+    lies: new Map(),
+    lasting: new Map(),
+    history: traced ? [] : null,
+    failure: null,
+  };
+}
+
+export function note({ history, station }: Run, text: () => string): void {
+  history?.push(`${String(station.clock.nowMs()).padStart(9)} ms  ${text()}`);
+}
+
+/** The first one counts. It is looked at between two moments: thrown inside a port it would be taken for its failure. */
+export function fail(run: Run, what: string): void {
+  if (run.failure !== null) return;
+  run.failure = { what, atMs: run.station.clock.nowMs() };
+  note(run, () => `BROKEN: ${what}`);
+}
+
+/** Something happened that explains starts of this device; `*`: of all. */
+export function cause(run: Run, deviceId: string): void {
+  const times = run.causes.get(deviceId);
+  if (times === undefined) run.causes.set(deviceId, [run.station.clock.nowMs()]);
+  else times.push(run.station.clock.nowMs());
+}
+
+export const rowOf = ({ station }: Run, id: string): DeviceRow | undefined =>
+  station.database.state.devices.find((row) => row.id === id);
+
+/** The microphone that stands on a row's port and is what the row remembers. */
+export const stickOf = ({ station }: Run, row: DeviceRow): Stick | undefined =>
+  station.sticks.find((stick) => isPluggedIn(stick) && portPathOf(stick) === row.portPath && bears(stick, row));
+
+export const madeOf = (run: Run, container: SimulatedContainer): Made => {
+  const made = run.made.get(container.id);
+  if (made === undefined) throw new Error(`nobody saw ${container.id} being made`);
+  return made;
+};
+
+/** Something stands between what is wished and the containers, so that delays are excused. */
+export function isHindered({ station }: Run): boolean {
+  const { engine, database, disk } = station;
+  const { away, runFails, removeFails, removeUnanswered, listDelayMs } = engine.faults;
+  const { faults, state } = database;
+  return (
+    station.isUnattended() ||
+    station.usbFails ||
+    away ||
+    runFails > 0 ||
+    removeFails > 0 ||
+    removeUnanswered > 0 ||
+    listDelayMs > 0 ||
+    faults.away ||
+    faults.delayMs > 100 ||
+    faults.writeUnanswered > 0 ||
+    // A wiped database that cannot be written cannot be restored either.
+    faults.readOnly ||
+    state.stationId === null ||
+    (disk.marker !== null && state.stationId !== disk.marker) ||
+    disk.faults.markerHidden ||
+    disk.faults.markerUnreadable ||
+    disk.faults.foldersUnwritable
+  );
+}
+
+/** Calm time goes on only between two looks of which neither found a hindrance. */
+export function countCalm(run: Run): void {
+  const nowMs = run.station.clock.nowMs();
+  const hindered = isHindered(run);
+  if (!hindered && !run.wasHindered) run.calmMs += nowMs - run.calmCountedAtMs;
+  run.wasHindered = hindered;
+  run.calmCountedAtMs = nowMs;
+}

@@ -1,0 +1,177 @@
+/** The real controller over simulated ports. One that was killed hears and gets nothing any more; a frozen one, later. */
+import { noAlerts } from '../../services/controller/alerts.ts';
+import { type Controller, createController } from '../../services/controller/controller.ts';
+import type { Engine, Reading, Store, Workspaces } from '../../services/controller/world.ts';
+import { quietLog } from '../unit/in-memory-world.ts';
+import { createSimulatedStore, HELPER } from './simulated-database.ts';
+import { RECORDER_IMAGE, type SimulatedStation } from './simulated-station.ts';
+import { scan } from './simulated-usb.ts';
+
+/** What the world calls when something happened. */
+export interface Wakes {
+  plug: () => void;
+  nudge: () => void;
+  available: () => void;
+}
+
+export interface Life {
+  alive: () => boolean;
+  /** Called before and after each deed. */
+  effect: () => void;
+  /** Until then it is frozen. */
+  awakeAtMs: () => number;
+}
+
+export const GRACE_MS = 3000;
+export const STALL_TIMEOUT_MS = 30_000;
+export const GOOD_AFTER_MS = 60_000;
+export const TICK_MS = 30_000;
+
+export function startSimulatedController(
+  station: SimulatedStation,
+  life: Life,
+): { controller: Controller; wakes: Wakes } {
+  const { clock, random, database } = station;
+  const view = clock.view(life.alive, life.awakeAtMs);
+  const wakes: Wakes = { plug() {}, nudge() {}, available() {} };
+  const whenAwake = (callback: () => void) => (): void => {
+    if (clock.nowMs() < life.awakeAtMs()) view.timer(0, callback);
+    else if (life.alive()) callback();
+  };
+  const up = (name: string) => ({ name, state: 'up' as const, message: '', sinceMs: 0 });
+  const controller: Controller = createController(
+    {
+      clock: view,
+      log: quietLog,
+      alerts: noAlerts,
+      microphones: {
+        start: (onChange) => void Object.assign(wakes, { plug: whenAwake(onChange) }),
+        read: () => scan(station.sticks, station.usbFails, clock.nowMs()),
+        holder: () => null,
+        dependency: () => up('usb'),
+        stop() {},
+      },
+      store: sleepyStore(
+        createSimulatedStore(database, {
+          ...life,
+          clock,
+          random,
+          onStart: (onAvailable) => void Object.assign(wakes, { available: whenAwake(onAvailable) }),
+        }),
+        station,
+        life,
+      ),
+      engine: sleepyEngine(station.engine.port(life.alive, life.effect), station, life, whenAwake),
+      bus: {
+        start: (onNudge) => void Object.assign(wakes, { nudge: whenAwake(onNudge) }),
+        publish: async () => true,
+        logListeners: async () => 0,
+        publishLogs: async () => true,
+        dependency: () => ({ ...up('redis'), state: 'down' }),
+        stop: async () => {},
+      },
+      workspaces: createFolders(station, life),
+    },
+    {
+      operator: {
+        recorderImage: RECORDER_IMAGE,
+        hostRecorderWorkspace: '/srv/recorder',
+        hostRunPath: '/run/silvasonic',
+        recorderMemoryBytes: 512 * 1024 * 1024,
+        recorderCpus: 1,
+        network: 'silvasonic-net',
+        hostServicesFolder: '/srv/services',
+        hostSecretsFolder: '/srv/secrets',
+        pageUrl: 'http://host.containers.internal:8090',
+        takenPorts: [],
+      },
+      catalogue: [HELPER],
+      seedHashes: new Map(),
+      virtualMicrophones: { kind: 'fixed', count: 0 },
+      graceMs: GRACE_MS,
+      stallTimeoutMs: STALL_TIMEOUT_MS,
+      goodAfterMs: GOOD_AFTER_MS,
+      version: '0.0.0',
+      recorderImage: RECORDER_IMAGE,
+      recorderWorkspace: '/srv/recorder',
+      tickMs: TICK_MS,
+      onShutdown: 'leave',
+      onCycle: () => station.onCycle(controller),
+    },
+  );
+  return { controller, wakes };
+}
+
+/** A frozen process takes an answer when it goes on. */
+async function taken<T>(answer: Promise<T>, station: SimulatedStation, { awakeAtMs }: Life): Promise<T> {
+  const value = await answer;
+  for (let ms = awakeAtMs() - station.clock.nowMs(); ms > 0; ms = awakeAtMs() - station.clock.nowMs())
+    await station.clock.sleep(ms);
+  return value;
+}
+
+function sleepyStore(store: Store, station: SimulatedStation, life: Life): Store {
+  return {
+    ...store,
+    read: () => taken(store.read(), station, life),
+    write: (changes) => taken(store.write(changes), station, life),
+    adopt: (state) => taken(store.adopt(state), station, life),
+  };
+}
+
+function sleepyEngine(
+  engine: Engine,
+  station: SimulatedStation,
+  life: Life,
+  whenAwake: (callback: () => void) => () => void,
+): Engine {
+  return {
+    ...engine,
+    list: (stationId) => taken(engine.list(stationId), station, life),
+    images: (references) => taken(engine.images(references), station, life),
+    run: (spec) => taken(engine.run(spec), station, life),
+    remove: (containerId, stopTimeoutS) => taken(engine.remove(containerId, stopTimeoutS), station, life),
+    tag: (imageId, reference) => taken(engine.tag(imageId, reference), station, life),
+    watch: (stationId, onEvent) => engine.watch(stationId, (name) => whenAwake(() => onEvent(name))()),
+  };
+}
+
+function createFolders(station: SimulatedStation, { alive, effect }: Life): Workspaces {
+  const { disk, clock } = station;
+  const { faults } = disk;
+  const answer = async <T>(fails: boolean, work: () => T): Promise<Reading<T>> => {
+    await Promise.resolve();
+    if (!alive()) return await new Promise(() => {});
+    const startedAtMs = clock.nowMs();
+    if (fails) return { ok: false, error: 'EIO: it cannot be read or written.', startedAtMs };
+    return { ok: true, value: work(), startedAtMs };
+  };
+  const deed = async (fails: boolean, work: () => void): Promise<Reading<null>> => {
+    effect();
+    const done = await answer(fails, () => {
+      work();
+      return null;
+    });
+    effect();
+    return alive() ? done : await new Promise(() => {});
+  };
+  const nothing = (): void => {};
+  return {
+    prepare: () => deed(faults.foldersUnwritable, nothing),
+    writeProcessing: () => deed(faults.foldersUnwritable, nothing),
+    tellServices: () => deed(faults.foldersUnwritable, nothing),
+    readSecrets: () => answer(false, () => ({})),
+    readStatus: (workspace) => answer(faults.statusUnreadable, () => station.engine.statusOf(workspace)),
+    readReport: () => answer(false, () => null),
+    readMarker: () => answer(faults.markerUnreadable, () => (faults.markerHidden ? null : disk.marker)),
+    writeMarker: (stationId) =>
+      deed(false, () => {
+        if (!faults.markerHidden) disk.marker = stationId;
+      }),
+    readLastGood: () => answer(false, () => disk.lastGood),
+    writeLastGood: (state) =>
+      deed(faults.lastGoodUnwritable, () => {
+        disk.lastGood = state;
+      }),
+  };
+}
