@@ -85,6 +85,13 @@ function needs({
       },
       { why: 'sound processing outside a container', commands: ['sox'], apt: 'sox', dnf: 'sox', pacman: 'sox' },
       { why: 'checking FLAC files', commands: ['flac'], apt: 'flac', dnf: 'flac', pacman: 'flac' },
+      {
+        why: 'bringing the appliance up',
+        commands: ['podman-compose'],
+        apt: 'podman-compose',
+        dnf: 'podman-compose',
+        pacman: 'podman-compose',
+      },
       { why: 'when files are synced', commands: ['strace'], apt: 'strace', dnf: 'strace', pacman: 'strace' },
       { why: 'clocks that jump', commands: ['faketime'], apt: 'faketime', dnf: 'libfaketime', pacman: 'libfaketime' },
       {
