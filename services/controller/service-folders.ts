@@ -135,10 +135,11 @@ async function readLiveSecret(controllerWorkspace: string): Promise<string> {
 }
 
 /** Never reads it: what changes with a new file is enough to notice one. */
-async function secretVersion(file: string): Promise<string | 'open' | null> {
+async function secretVersion(file: string): Promise<SecretVersions[string]> {
   try {
     const info = await lstat(file);
     if (!info.isFile()) return null;
+    if (info.uid !== process.getuid?.()) return 'foreign';
     if ((info.mode & 0o077) !== 0) return 'open';
     return `${info.ino}-${info.size}-${Math.round(info.mtimeMs)}`;
   } catch (error) {

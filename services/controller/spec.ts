@@ -45,7 +45,7 @@ export interface SpecInput {
   /** The image a recorder is to be made of; `id` null: not there. */
   recorderImage: { reference: string; id: string | null };
   catalogue: readonly CatalogueEntry[];
-  /** Slug → `seedHash` of the profile as this release ships it. */
+  /** Slug → `captureHash` of the profile as this release ships it. */
   seedHashes: ReadonlyMap<string, string>;
   /** Ids behind the images of the catalogue, by reference; null or absent: not there. */
   images: ImageIds;
@@ -359,6 +359,10 @@ function secretsOf({ name: service, secrets }: CatalogueEntry, { secrets: found,
     if (reading.value[name] === 'open') {
       const message = `Others may read its secret ${place}: make it its owner's alone with "chmod 600 ${place}".`;
       return { ok: false, reason: 'SecretOpen', message };
+    }
+    if (reading.value[name] === 'foreign') {
+      const message = `Its secret ${place} belongs to another user than the one that the station runs as: give it to that one with "chown", since nobody else can pass it on.`;
+      return { ok: false, reason: 'SecretForeign', message };
     }
     if (reading.value[name] == null) {
       const message = `Its secret ${name} is missing: ${description} Put it there with "install -D -m 600 <your file> ${place}".`;

@@ -358,8 +358,11 @@ export interface ServiceFolders {
   liveSound: boolean;
 }
 
-/** Which secrets of a service are there: name → what changes when the file does, `open` (others may read it), or null. */
-export type SecretVersions = Record<string, string | 'open' | null>;
+/**
+ * Which secrets of a service are there: name → what changes when the file does; `open`: others may read it; `foreign`: it
+ * belongs to another user, so the service could not read it; or null.
+ */
+export type SecretVersions = Record<string, string | 'open' | 'foreign' | null>;
 
 export interface FinishedAction {
   action: Action;

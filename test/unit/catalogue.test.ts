@@ -209,6 +209,7 @@ test('a secret that is missing, open to others or cannot be looked for: nothing 
       'Its secret key is missing: A key of yours. Put it there with "install -D -m 600 <your file> /srv/silvasonic/secrets/birdnet/key".',
   });
   expect(wishWith(new Map([['birdnet', reading({ key: 'open' as const })]])).reason).toBe('SecretOpen');
+  expect(wishWith(new Map([['birdnet', reading({ key: 'foreign' as const })]])).reason).toBe('SecretForeign');
   expect(wishWith(new Map([['birdnet', failed('EIO')]]))).toMatchObject({ kind: 'hold', reason: 'SecretsUnreadable' });
   const before = runWish(changes, { secrets: new Map([['birdnet', reading({ key: '1' })]]) });
   const after = runWish(changes, { secrets: new Map([['birdnet', reading({ key: '2' })]]) });
