@@ -7,7 +7,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { createClock } from '../shared/clock.ts';
 import { PAGE_USER, readPasswordFile, readPostgresPassword } from '../shared/connections.ts';
-import { type SeedProfile, seedHash } from '../shared/profile.ts';
+import { captureHash, type SeedProfile } from '../shared/profile.ts';
 import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
 import { postAlert } from './alert-post.ts';
 import { createAlerts } from './alerts.ts';
@@ -106,7 +106,7 @@ export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCyc
       takenPorts: [config.healthPort, config.webPort],
     },
     catalogue: seeds.catalogue,
-    seedHashes: new Map(seeds.profiles.map(({ slug, config }) => [slug, seedHash(config)])),
+    seedHashes: new Map(seeds.profiles.map(({ slug, config }) => [slug, captureHash(config)])),
     virtualMicrophones: config.virtualMicrophones,
     graceMs: config.offlineGraceMs,
     stallTimeoutMs: config.stallTimeoutMs,

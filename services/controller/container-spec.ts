@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { LABEL, OWNER, RECORDER_ENV, RECORDER_PATH, type RecorderConfig } from '../shared/contract.ts';
-import { canonicalJson, seedHash } from '../shared/profile.ts';
+import { canonicalJson, captureHash } from '../shared/profile.ts';
 import type { SpecInput } from './spec.ts';
 import type { ContainerSpec, DeviceRow, Microphone, ProfileRow } from './world.ts';
 
@@ -136,9 +136,9 @@ function recorderIntent(
   });
 }
 
-/** Nobody edited this profile since it came with the release. */
+/** Nobody edited what this profile captures since it came with the release. */
 function isAsShipped({ slug, isSystem, config }: ProfileRow, seedHashes: ReadonlyMap<string, string>): boolean {
-  return isSystem && config.ok && seedHashes.get(slug) === seedHash(config.value);
+  return isSystem && config.ok && seedHashes.get(slug) === captureHash(config.value);
 }
 
 /** What our release decides: image and the shape of the container, without what stands in `intent` or names the subject. */

@@ -171,6 +171,11 @@ export function seedHash(config: ProfileConfig): string {
   return createHash('sha256').update(canonicalJson(config)).digest('hex');
 }
 
+/** As `seedHash`, of what decides how a microphone is captured. What becomes of a finished file interrupts nothing. */
+export function captureHash({ audio, segmentSeconds, watch }: ProfileConfig): string {
+  return createHash('sha256').update(canonicalJson({ audio, segmentSeconds, watch })).digest('hex');
+}
+
 /** How well a microphone is known. `named`: by its name alone, which others may bear. `ambiguous`: equally good matches. */
 export type ProfileMatch =
   | { kind: 'exact'; slug: string }

@@ -1,8 +1,9 @@
-/** The pages about the station itself put together: services, events, logs, settings, about. */
+/** The pages about the station itself put together: profiles, services, events, logs, settings, about. */
 import { serveAbout } from './about-routes.ts';
 import { serveEvents } from './event-routes.ts';
 import type { LivePage } from './live.ts';
 import { serveLogs } from './log-routes.ts';
+import { serveProfiles } from './profile-routes.ts';
 import type { Page } from './server.ts';
 import { serveServices } from './service-routes.ts';
 import { type SettingsOptions, serveSettings } from './settings-routes.ts';
@@ -13,6 +14,7 @@ export interface StationPages {
 }
 
 export function serveStationPages(page: Page, options: SettingsOptions): StationPages {
+  serveProfiles(page);
   serveSettings(page, options);
   const logs = serveLogs(page);
   return {

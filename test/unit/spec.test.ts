@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type SpecInput, wishes } from '../../services/controller/spec.ts';
 import type { Wish } from '../../services/controller/world.ts';
 import { LABEL, recorderConfigSchema, workspaceName } from '../../services/shared/contract.ts';
-import { seedHash } from '../../services/shared/profile.ts';
+import { captureHash } from '../../services/shared/profile.ts';
 import { deviceRow, microphone, profileConfig, specInput } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
@@ -132,7 +132,7 @@ describe('a release that changes a profile', () => {
     running({
       present,
       desired: { ...specInput().desired, profiles: [profile(rate, isSystem)] },
-      seedHashes: new Map([['umik-1', seedHash(profile(rate).config.value)]]),
+      seedHashes: new Map([['umik-1', captureHash(profile(rate).config.value)]]),
     });
 
   test('waits for the next restart, as an image does', () => {
@@ -145,11 +145,26 @@ describe('a release that changes a profile', () => {
     const edited = running({
       present,
       desired: { ...specInput().desired, profiles: [profile(96_000)] },
-      seedHashes: new Map([['umik-1', seedHash(profile(48_000).config.value)]]),
+      seedHashes: new Map([['umik-1', captureHash(profile(48_000).config.value)]]),
     });
     expect(edited.intent).not.toBe(shippedWith(48_000).intent);
     expect(shippedWith(96_000, false).intent).not.toBe(shippedWith(48_000, false).intent);
   });
+});
+
+test('gain, high-pass and archive of a shipped profile, edited, interrupt nothing', () => {
+  const shipped = profileConfig();
+  const runningWith = (config: typeof shipped) => {
+    const [first] = specInput().desired.profiles;
+    if (first === undefined) throw new Error('no profile in the sample');
+    const profile = { ...first, isSystem: true, config: { ok: true as const, value: config } };
+    const desired = { ...specInput().desired, profiles: [profile] };
+    return running({ desired, seedHashes: new Map([[first.slug, captureHash(shipped)]]) });
+  };
+  const edited = runningWith({ ...shipped, archive: 'flac', processed: { gainDb: 12, highPassHz: 200 } });
+  expect(edited.intent).toBe(runningWith(shipped).intent);
+  expect(edited.template).toBe(runningWith(shipped).template);
+  expect(runningWith({ ...shipped, segmentSeconds: 30 }).intent).not.toBe(edited.intent);
 });
 
 describe('nothing runs without a reason', () => {
