@@ -88,7 +88,7 @@ export function createApi({ socketPath, clock }: ApiOptions): Api {
       const parsed = schema.safeParse(answer.value);
       if (parsed.success) return { kind: 'answer', value: parsed.data };
       const problem = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-      const message = `Podman answered something unknown when it was to ${call.what} (${problem.slice(0, 300)}): is what listens at ${socketPath} a Podman?`;
+      const message = `Podman answered something unknown when it was to ${call.what} (${plain(problem).slice(0, 300)}): is what listens at ${socketPath} a Podman?`;
       return { kind: 'unreachable', message, sent: true };
     },
     async open({ send, ...call }) {
@@ -147,7 +147,14 @@ function failure(error: unknown, socketPath: string): Exclude<Answer<never>, { k
 function engineWords(json: unknown, fallback: unknown): string {
   const { message, cause } = Object(json) as Record<string, unknown>;
   const words = [message, cause].find((text) => typeof text === 'string' && text !== '') ?? fallback;
-  return String(words).replaceAll(/\s+/g, ' ').trim().slice(0, 1000);
+  return plain(words).slice(0, 1000);
+}
+
+/** In one line, and nothing in it that a terminal obeys: an engine quotes what programs said. */
+function plain(words: unknown): string {
+  return String(words)
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
+    .trim();
 }
 
 /** The sentence of whatever is not an answer. */

@@ -160,5 +160,7 @@ function cut(text: string, most: number): string {
 }
 
 function firstLine(message: string): string {
-  return (message.split('\n')[0] ?? '').replace(/:$/, '.');
+  // It may quote the document, which may hold anything.
+  const line = (message.split('\n')[0] ?? '').replace(/:$/, '.').replace(/\p{Cc}/gu, ' ');
+  return cut(line, 200);
 }

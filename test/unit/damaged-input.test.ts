@@ -15,6 +15,7 @@ import { readRecorderSettings } from '../../services/recorder/config.ts';
 import { describeHolder } from '../../services/recorder/holder.ts';
 import { createClock } from '../../services/shared/clock.ts';
 import { negotiate } from '../../services/shared/negotiate.ts';
+import { parseProfileYaml } from '../../services/shared/profile.ts';
 import { quietLog } from './in-memory-world.ts';
 import { sampleRecorderConfig, sampleRecorderEnvironment } from './recorder-sample.ts';
 import { desiredState, deviceRow, profileConfig } from './sample-world.ts';
@@ -92,6 +93,11 @@ describe('arecord', () => {
     one.line(`arecord: main:1: ${'x'.repeat(100_000)}`);
     expect(one.end(1, null).message.length).toBeLessThan(500);
   });
+});
+
+test('what the YAML library quotes of a document is told without what a terminal obeys, and in short', () => {
+  const outcome = parseProfileYaml(`|x\u001b[31m${'y'.repeat(1000)}`, 'mine.yml');
+  expect(outcome.ok ? '' : outcome.message).toMatch(/^mine\.yml: is not valid YAML: \P{Cc}{1,250}$/u);
 });
 
 test("a log line's time that no calendar has is none", () => {
