@@ -91,6 +91,7 @@ export function describeBus(implementation: string, open: () => Promise<BusHarne
       await start();
       const { outage } = harness;
       if (outage === null) return expect(harness.bus.dependency().state).toBe('up');
+      await harness.readLogs();
       await outage.goAway();
       await harness.until('it is down', () => harness.bus.dependency().state === 'down');
       expect(await harness.settle(harness.bus.publish(HEARTBEAT))).toBe(false);

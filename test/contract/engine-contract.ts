@@ -146,6 +146,7 @@ function describeRunning({ harness, stationId, spec, start, list }: Context): vo
     const id = await start();
     const before = await list();
     for (const container of before) container.labels.changed = 'by the reader';
+    expect((await list())[0]?.labels).not.toHaveProperty('changed');
     await harness().settle(harness().engine.remove(id, 5));
     expect(before).toHaveLength(1);
     await start({ name: 'second' });
@@ -298,12 +299,10 @@ function describeEvents({ harness, stationId, start, list }: Context): void {
     await harness().kill('ours');
     await harness().until('it is told', () => heard.includes('ours'));
     expect(first.slice(before)).toEqual([]);
+    await start({ name: 'later' });
     await harness().engine.stop();
     const told = heard.length;
-    for (const name of await harness().names())
-      await harness()
-        .kill(name)
-        .catch(() => {});
+    await harness().kill('later');
     expect(heard.slice(told)).toEqual([]);
   });
 }
