@@ -10,7 +10,9 @@ import type { PageContext } from './pages/layout.tsx';
 import { MicrophonePage } from './pages/microphone.tsx';
 import { deviceName } from './pages/microphone-card.tsx';
 import { type MicrophoneView, microphoneFragments } from './pages/microphone-state.tsx';
+import { RecordingsSection } from './pages/recordings.tsx';
 import type { PagePorts } from './ports.ts';
+import type { Recordings } from './recordings-routes.ts';
 import { fieldsOf } from './requests.ts';
 import type { Page } from './server.ts';
 import type { StationPicture } from './station-picture.ts';
@@ -20,7 +22,10 @@ import { texts } from './texts.ts';
 const EVENTS_SHOWN = 12;
 
 /** Serves the page; what comes back are its live parts. */
-export function serveMicrophonePage(page: Page, listening: Listening): LivePage {
+export function serveMicrophonePage(
+  page: Page,
+  { listening, recordings }: { listening: Listening; recordings: Recordings },
+): LivePage {
   const { app, ports, pages, watch } = page;
   const historyOf = createHistories(ports);
   const change = createChange(page);
@@ -57,7 +62,7 @@ export function serveMicrophonePage(page: Page, listening: Listening): LivePage 
     const props = {
       view,
       form: form ?? settingsForm(row),
-      recordings: null,
+      recordings: RecordingsSection({ workspace: row.workspace, days: await recordings.newestDays(row.workspace) }),
     };
     return pages.show(request, reply, MicrophonePage(props), form === undefined ? 200 : 422);
   };

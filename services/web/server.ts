@@ -19,6 +19,7 @@ import { createOwner } from './owner.ts';
 import { dashboardFragments } from './pages/dashboard.tsx';
 import { MessagePage } from './pages/message.tsx';
 import type { PagePorts, PageSettings } from './ports.ts';
+import { serveRecordings } from './recordings-routes.ts';
 import { createPages, describeFailure, guardRequests, type Pages } from './requests.ts';
 import { createSetupCode } from './setup-code.ts';
 import { serveSignIn } from './sign-in-routes.ts';
@@ -77,10 +78,11 @@ export async function startWeb(
   serveDashboard(page);
   serveMicrophones(app, { ports, pages });
   const listening = serveListening(page);
+  const recordings = serveRecordings(page);
   const stationPages = serveStationPages(page, { owner, attempts });
   const live = serveLive(app, pages, watch, {
     dashboard: (picture, context) => dashboardFragments({ picture, context }),
-    microphone: serveMicrophonePage(page, listening),
+    microphone: serveMicrophonePage(page, { listening, recordings }),
     ...stationPages.live,
   });
   await listen(app, port, host);

@@ -4,7 +4,7 @@
  */
 import { Idiomorph } from 'idiomorph';
 import { followLogs } from './logs.ts';
-import { listenOnDemand, playOneAtATime } from './player.ts';
+import { listenOnDemand, playOneAtATime, seekInPictures } from './player.ts';
 
 interface Levels {
   [workspace: string]: {
@@ -16,10 +16,12 @@ interface Levels {
 
 const AGES_MS = 1000;
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
 
 listenOnDemand();
 playOneAtATime();
+seekInPictures();
 watchSpectrograms();
 showTimes();
 setInterval(showTimes, AGES_MS);
@@ -114,10 +116,15 @@ function watchSpectrograms(): void {
 function showTimes(): void {
   for (const element of document.querySelectorAll<HTMLTimeElement>('time[data-time]')) {
     const at = new Date(element.dateTime);
-    const text = element.dataset.time === 'ago' ? inWords(at) : moment.format(at);
+    const text = inZone(at, element.dataset.time);
     if (element.textContent !== text) element.textContent = text;
     if (element.title === '') element.title = moment.format(at);
   }
+}
+
+function inZone(at: Date, form: string | undefined): string {
+  if (form === 'ago') return inWords(at);
+  return (form === 'hour' ? hour : moment).format(at);
 }
 
 function inWords(at: Date): string {

@@ -74,3 +74,33 @@ export function playOneAtATime(): void {
     true,
   );
 }
+
+/** A line moves over a recording's picture while it plays, and a click into the picture goes there. */
+export function seekInPictures(): void {
+  for (const picture of document.querySelectorAll<HTMLElement>('[data-seek]')) {
+    const audio = picture.closest('article')?.querySelector('audio');
+    if (audio == null) continue;
+    const line = document.createElement('span');
+    line.className = 'playhead';
+    line.hidden = true;
+    picture.append(line);
+    audio.addEventListener('timeupdate', () => {
+      line.hidden = !Number.isFinite(audio.duration) || audio.currentTime === 0;
+      line.style.left = `${(audio.currentTime / audio.duration) * 100}%`;
+    });
+    picture.addEventListener('click', ({ clientX }) => {
+      const { left, width } = picture.getBoundingClientRect();
+      void playFrom(audio, (clientX - left) / width);
+    });
+  }
+}
+
+/** `part` of the whole, 0 to 1. */
+async function playFrom(audio: HTMLAudioElement, part: number): Promise<void> {
+  try {
+    await audio.play();
+    if (Number.isFinite(audio.duration)) audio.currentTime = part * audio.duration;
+  } catch {
+    // The browser says by itself that it cannot.
+  }
+}

@@ -15,7 +15,7 @@ export interface MicrophonePageProps {
   view: MicrophoneView;
   form: SettingsForm;
   /** They stand still while the rest moves. */
-  recordings: VNode | null;
+  recordings: VNode;
 }
 
 const t = texts.microphonePage;
