@@ -11,6 +11,8 @@ export interface Executor {
   inFlight(): ReadonlyMap<SubjectKey, Action['kind']>;
   /** What has finished since the last call. */
   takeResults(): FinishedAction[];
+  /** Some wait for others to have started. */
+  hasWaitingStarts(): boolean;
   /** Begins nothing more; resolves when all that was under way has ended. */
   drain(): Promise<void>;
 }
@@ -27,15 +29,21 @@ const STARTS_AT_ONCE = 4;
 
 export function createExecutor(ports: ExecutorPorts): Executor {
   const underWay = new Map<SubjectKey, { action: Action; done: Promise<void> }>();
+  /** Subjects whose container is being made. One that runs is asked what became of its limits: that holds up nobody. */
+  const starting = new Set<SubjectKey>();
   let waitingStarts: Action[] = [];
   let results: FinishedAction[] = [];
   let draining = false;
 
-  const startsUnderWay = (): number => [...underWay.values()].filter(({ action }) => action.kind === 'run').length;
-
   const begin = (action: Action): void => {
-    const done = perform(action, ports).then((outcome) => {
+    const onStarted = (): void => {
+      starting.delete(action.subject);
+      fill();
+    };
+    if (action.kind === 'run') starting.add(action.subject);
+    const done = perform(action, ports, onStarted).then((outcome) => {
       underWay.delete(action.subject);
+      starting.delete(action.subject);
       const finished = { action, outcome, endedAtMs: ports.clock.nowMs() };
       results.push(finished);
       fill();
@@ -45,7 +53,7 @@ export function createExecutor(ports: ExecutorPorts): Executor {
   };
 
   const fill = (): void => {
-    while (!draining && startsUnderWay() < STARTS_AT_ONCE) {
+    while (!draining && starting.size < STARTS_AT_ONCE) {
       const next = waitingStarts.shift();
       if (next === undefined) return;
       if (!underWay.has(next.subject)) begin(next);
@@ -60,6 +68,7 @@ export function createExecutor(ports: ExecutorPorts): Executor {
       fill();
     },
     inFlight: () => new Map([...underWay].map(([subject, { action }]) => [subject, action.kind])),
+    hasWaitingStarts: () => waitingStarts.length > 0,
     takeResults() {
       const taken = results;
       results = [];
@@ -74,13 +83,17 @@ export function createExecutor(ports: ExecutorPorts): Executor {
 }
 
 /** One action, to its end. The engine's own deadlines bound it; it never throws. */
-async function perform(action: Action, { engine, workspaces }: ExecutorPorts): Promise<ActionOutcome> {
+async function perform(
+  action: Action,
+  { engine, workspaces }: ExecutorPorts,
+  onStarted: () => void,
+): Promise<ActionOutcome> {
   try {
     switch (action.kind) {
       case 'run': {
         const ready = await workspaces.prepare(action.folders);
         if (!ready.ok) return { kind: 'failed', reason: 'FolderUnwritable', message: ready.error };
-        return await engine.run(action.spec);
+        return await engine.run(action.spec, onStarted);
       }
       case 'remove':
         return await engine.remove(action.containerId, action.stopTimeoutS);

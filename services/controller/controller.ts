@@ -71,7 +71,10 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
   const onFinished = ({ action, outcome }: FinishedAction): void => {
     counters.actions += 1;
     if (outcome.kind !== 'done' && outcome.kind !== 'lookAgain') counters.failedActions += 1;
-    wakeFor(action.kind === 'tag' ? 'images' : 'containers');
+    observer.markDirty(action.kind === 'tag' ? 'images' : 'containers');
+    // While others wait to be started, a look at all of them would only take the engine's time from that.
+    if (action.kind === 'run' && outcome.kind === 'done' && executor.hasWaitingStarts()) return;
+    loop.wake();
   };
   const executor = createExecutor({ engine, workspaces, clock, onFinished });
   const observer = createObserver(

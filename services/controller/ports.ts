@@ -46,8 +46,11 @@ export interface Engine {
   list(stationId: string): Promise<Reading<ObservedContainer[]>>;
   /** Ids behind these tags. Deadline 5 s. */
   images(references: string[]): Promise<Reading<ImageIds>>;
-  /** Creates and starts; on failure leaves nothing behind that it knows of. */
-  run(spec: ContainerSpec): Promise<ActionOutcome>;
+  /**
+   * Creates and starts; on failure leaves nothing behind that it knows of. `onStarted` is called when it runs: what is still
+   * asked then is only how.
+   */
+  run(spec: ContainerSpec, onStarted?: () => void): Promise<ActionOutcome>;
   /** Stops (SIGTERM, after `stopTimeoutS` SIGKILL) and removes. Already gone is done. */
   remove(containerId: string, stopTimeoutS: number): Promise<ActionOutcome>;
   tag(imageId: string, reference: string): Promise<ActionOutcome>;
