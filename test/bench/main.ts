@@ -103,12 +103,13 @@ async function bench(extent: Extent): Promise<Result> {
   const beganMs = performance.now();
   const loadBefore = load();
   const progress = createProgress();
+  const interrupted = interruption();
   const removeEngine = await prepareEngine();
   try {
     const station = await createBenchStation();
     let rows: Row[];
     try {
-      rows = await measureAll(station, extent, progress);
+      rows = await Promise.race([measureAll(station, extent, progress), interrupted]);
     } finally {
       await station.remove();
     }
@@ -224,6 +225,17 @@ async function plugMany(bench: BenchStation, count: number, name: string): Promi
   await Promise.all(microphones.map(({ name: container }) => bench.events.time('start', container, 0)));
   await bench.switchOff(microphones);
   return microphones;
+}
+
+/** Rejects when somebody ends the bench; what was made is removed before it goes. */
+function interruption(): Promise<never> {
+  const interrupted = new Promise<never>((_resolve, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.once(signal, () => reject(new Error(`stopped by ${signal}.`)));
+  });
+  // Until something waits for it.
+  interrupted.catch(() => {});
+  return interrupted;
 }
 
 const load = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100;
