@@ -13,7 +13,7 @@ import {
 } from '../shared/contract.ts';
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
 import type { ProfileConfig } from '../shared/profile.ts';
-import { type Container, type Operator, recorderContainer } from './container-spec.ts';
+import { type Operator, recorderContainer } from './container-spec.ts';
 import { serviceContainer, serviceFolders, toldMicrophones } from './service-spec.ts';
 import type {
   DesiredState,
@@ -73,7 +73,7 @@ export function wishes(input: SpecInput): Wish[] {
   const audio: Audio = new Map();
   const devices = [...input.rows]
     .sort((a, b) => (a.id < b.id ? -1 : 1))
-    .map((row) => deviceWish(row, profiles, input, audio));
+    .map((row) => rememberedWish(row, profiles, input, audio));
   const told = toldMicrophones(input.rows, audio, input.desired.config, input.operator.pageUrl);
   return [...devices, ...input.desired.services.map((row) => serviceWish(row, input, told))];
 }
@@ -81,7 +81,37 @@ export function wishes(input: SpecInput): Wish[] {
 // -------------------------------------------------------------------------------------------------------- devices
 
 /** Device id → what was settled with the hardware. */
-type Audio = Map<string, { rate: number; channels: number }>;
+type Audio = Map<string, Heard>;
+type Heard = { rate: number; channels: number };
+
+/** What was last wished of a row, and what from: nothing is worked out again while all of that is the very same. */
+const lastWished = new WeakMap<DeviceRow, { from: readonly unknown[]; wish: Wish; heard: Heard | undefined }>();
+
+function rememberedWish(
+  row: DeviceRow,
+  profiles: ReadonlyMap<string, ProfileRow>,
+  input: SpecInput,
+  audio: Audio,
+): Wish {
+  const { operator, seedHashes, recorderImage, desired, workspaceProblem } = input;
+  const from = [
+    row.profileSlug === null ? null : profiles.get(row.profileSlug),
+    input.present.get(row.id),
+    input.unknown.has(row.id),
+    input.missing.has(row.id),
+    input.flapping.get(row.id)?.untilMs,
+    input.holders.get(row.id),
+    ...[recorderImage.reference, recorderImage.id, operator, seedHashes, desired.config, workspaceProblem],
+  ];
+  const before = lastWished.get(row);
+  if (before?.from.every((part, index) => part === from[index])) {
+    if (before.heard !== undefined) audio.set(row.id, before.heard);
+    return before.wish;
+  }
+  const wish = deviceWish(row, profiles, input, audio);
+  lastWished.set(row, { from, wish, heard: audio.get(row.id) });
+  return wish;
+}
 
 function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, input: SpecInput, audio: Audio): Wish {
   const base = {
@@ -124,20 +154,20 @@ function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, i
   if (obstacle !== null) return hold(obstacle.phase, obstacle);
   const flap = input.flapping.get(row.id);
   if (flap !== undefined) return hold('backoff', flappingPlug(), flap.untilMs);
-  const made = make(row, microphone, profiles.get(row.profileSlug), input);
-  if (!made.ok) return hold('blocked', made);
-  audio.set(row.id, made.config);
+  const prepared = prepare(row, microphone, profiles.get(row.profileSlug), input);
+  if (!prepared.ok) return hold('blocked', prepared);
+  audio.set(row.id, prepared.config);
   return {
     ...base,
     kind: 'run',
-    ...made.container,
+    ...recorderContainer(row, microphone, prepared.profile, prepared.config, input),
     imageId: input.recorderImage.id,
     folders: { kind: 'recorder', workspace: row.workspace },
-    processing: processingOf(made.config),
+    processing: processingOf(prepared.config),
     holder: input.holders.get(row.id) ?? null,
     notNow: input.missing.has(row.id) ? MISSED : null,
-    reason: made.warnings[0]?.reason ?? '',
-    message: made.warnings.map((warning) => warning.message).join(' '),
+    reason: prepared.warnings[0]?.reason ?? '',
+    message: prepared.warnings.map((warning) => warning.message).join(' '),
   };
 }
 
@@ -185,24 +215,6 @@ function findObstacle(
 
 function processingOf({ processed, archive }: RecorderConfig): Processing {
   return { ...processed, archive };
-}
-
-type Made = (Extract<Prepared, { ok: true }> & { container: Container }) | Extract<Prepared, { ok: false }>;
-
-/** What was last made of a row, and what of: nothing is worked out again while all of that is the very same. */
-const lastMade = new WeakMap<DeviceRow, { of: readonly unknown[]; made: Made }>();
-
-function make(row: DeviceRow, microphone: Microphone, profile: ProfileRow | undefined, input: SpecInput): Made {
-  const { operator, seedHashes, recorderImage, desired } = input;
-  const of = [microphone, profile, operator, seedHashes, recorderImage.reference, recorderImage.id, desired.config];
-  const before = lastMade.get(row);
-  if (before?.of.every((part, index) => part === of[index])) return before.made;
-  const prepared = prepare(row, microphone, profile, input);
-  const made: Made = prepared.ok
-    ? { ...prepared, container: recorderContainer(row, microphone, prepared.profile, prepared.config, input) }
-    : prepared;
-  lastMade.set(row, { of, made });
-  return made;
 }
 
 type Prepared =
