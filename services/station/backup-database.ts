@@ -12,16 +12,17 @@ import type { Change, Content } from './backup-plan.ts';
 const STATEMENT_TIMEOUT_MS = 30_000;
 const DEADLINE_MS = 40_000;
 
-/** Opens the database, works, and lets it go. Throws what the server or the connection throws. */
+/** Opens the database, works, and lets it go. `role` null: the user's own rights. Throws what the server or the connection throws. */
 export async function withDatabase<T>(
   connection: StoreConnection,
   clock: Clock,
   work: (session: Session) => Promise<T>,
+  role: string | null = CONTROLLER_ROLE,
 ): Promise<T> {
   const session = await openSession(connection, {
     applicationName: 'silvasonic-backup',
     connections: 1,
-    role: CONTROLLER_ROLE,
+    role,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
   try {
@@ -89,6 +90,14 @@ export function toBackup(content: Content & { untouched: string[] }, made: Date,
     devices: content.devices,
     services: content.services,
   };
+}
+
+/** Nobody owns the page any more, and nobody is signed in. */
+export async function forgetOwner({ client }: Session): Promise<void> {
+  await client.begin(async (sql) => {
+    await sql`delete from sessions`;
+    await sql`delete from owner`;
+  });
 }
 
 /** All or nothing. */

@@ -1,6 +1,6 @@
 /**
- * `npm run backup -- FILE` and `npm run restore -- FILE`, and `node dist/backup.js save|restore FILE` in the controller's
- * image. The database is the one that the environment names; without, that of a station started by `npm start`.
+ * `npm run backup -- FILE`, `npm run restore -- FILE` and `npm run forget-password`, and in the controller's image
+ * `node dist/backup.js save|restore FILE` and `forget-password`. The database is the one that the environment names; without, that of a station started by `npm start`.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ import { writeDurably } from '../shared/durable-file.ts';
 import type { StoreConnection } from '../shared/postgres-session.ts';
 import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
 import { BAD_CONFIG_EXIT_CODE, isInsideContainer } from '../shared/surroundings.ts';
-import { applyRestore, readContent, toBackup, withDatabase } from './backup-database.ts';
+import { applyRestore, forgetOwner, readContent, toBackup, withDatabase } from './backup-database.ts';
 import { type Backup, formatBackup, parseBackup } from './backup-document.ts';
 import { planRestore, type RestorePlan } from './backup-plan.ts';
 import { findEmbeddedPostgres } from './embedded-postgres.ts';
@@ -26,7 +26,8 @@ const USAGE = `Usage:
   npm run backup -- FILE                 what was decided about this station, as JSON; "-" is the standard output
   npm run restore -- FILE [--dry-run]    puts it back, after saving what is there now; "-" is the standard input
     --dry-run     only says what would change
-    --undo FILE   where to save what is there now; otherwise beside FILE`;
+    --undo FILE   where to save what is there now; otherwise beside FILE
+  npm run forget-password                the page has no owner any more, and asks for a new setup code`;
 
 /** As `sysexits.h` has it. */
 const USAGE_EXIT_CODE = 64;
@@ -36,12 +37,10 @@ const MODE = 0o600;
 /** Something that a person can mend: its message is all that is said. */
 class Problem extends Error {}
 
-interface Arguments {
-  command: 'save' | 'restore';
-  file: string;
-  dryRun: boolean;
-  undo: string | null;
-}
+type Arguments =
+  | { command: 'save'; file: string }
+  | { command: 'restore'; file: string; dryRun: boolean; undo: string | null }
+  | { command: 'forget-password' };
 
 async function main(argv: readonly string[]): Promise<number> {
   const given = parseArguments(argv);
@@ -52,8 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     const config = settings();
     const connection = await findDatabase(config);
-    if (given.command === 'save') await save(given.file, connection);
-    else await restore(given, connection, config);
+    await carryOut(given, connection, config);
     return 0;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -62,8 +60,22 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+async function carryOut(given: Arguments, connection: StoreConnection, config: ControllerConfig): Promise<void> {
+  switch (given.command) {
+    case 'save':
+      return await save(given.file, connection);
+    case 'restore':
+      return await restore(given, connection, config);
+    case 'forget-password':
+      return await forgetPassword(connection);
+    default:
+      given satisfies never;
+  }
+}
+
 /** null: that is no command. */
 function parseArguments([command, ...rest]: readonly string[]): Arguments | null {
+  if (command === 'forget-password') return rest.length === 0 ? { command } : null;
   if (command !== 'save' && command !== 'restore') return null;
   const words = [...rest];
   const undoAt = words.indexOf('--undo');
@@ -71,8 +83,9 @@ function parseArguments([command, ...rest]: readonly string[]): Arguments | null
   const dryRun = words.includes('--dry-run');
   const [file, ...more] = words.filter((word) => word !== '--dry-run');
   if (file === undefined || more.length > 0 || (file.startsWith('-') && file !== '-')) return null;
-  if ((undoAt >= 0 && undo === null) || (command === 'save' && (dryRun || undo !== null))) return null;
-  return { command, file, dryRun, undo };
+  if (undoAt >= 0 && undo === null) return null;
+  if (command === 'restore') return { command, file, dryRun, undo };
+  return dryRun || undo !== null ? null : { command, file };
 }
 
 function settings(): ControllerConfig {
@@ -126,7 +139,17 @@ async function takeBackup(connection: StoreConnection): Promise<Backup> {
   return toBackup(content, new Date(), packageJson.version);
 }
 
-async function restore(given: Arguments, connection: StoreConnection, config: ControllerConfig): Promise<void> {
+/** Who can run this can do anything to the station anyway. */
+async function forgetPassword(connection: StoreConnection): Promise<void> {
+  await reach(connection, (clock) => withDatabase(connection, clock, forgetOwner, null));
+  console.log('The page has no owner, and nobody is signed in. At its next start it prints a new setup code.');
+}
+
+async function restore(
+  given: Extract<Arguments, { command: 'restore' }>,
+  connection: StoreConnection,
+  config: ControllerConfig,
+): Promise<void> {
   const backup = await readBackup(given.file);
   if (!given.dryRun) await prepare(connection, config);
   const now = await reach(connection, (clock) => withDatabase(connection, clock, readContent));

@@ -1,6 +1,6 @@
 /** Gathers all that the doctor knows, everything with a deadline, without changing anything and without a station. */
 import { homedir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { type ControllerConfig, readConfig } from '../controller/config.ts';
 import { LAST_GOOD_MAX_BYTES, parseLastGood } from '../controller/last-good.ts';
@@ -81,7 +81,11 @@ function readSettings(look: Look, insideContainer: boolean, uid: number) {
     given.SILVASONIC_WORKSPACE_PATH = join(given.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'silvasonic');
   }
   const read = readConfig(given, { insideContainer });
-  if (read.ok) return { config: read.value, problems: [] };
+  if (read.ok) {
+    // In a container, what recorders say of themselves lies beside the socket (compose.yml).
+    const runPath = insideContainer ? join(dirname(read.value.socketPath), 'silvasonic') : read.value.runPath;
+    return { config: { ...read.value, runPath }, problems: [] };
+  }
   const fallback = readConfig({}, { insideContainer });
   if (!fallback.ok) throw new Error(`The defaults are refused: ${fallback.problems.join(' ')}`);
   return { config: fallback.value, problems: read.problems };

@@ -171,6 +171,19 @@ test('what the rules of the database refuse changes nothing at all', async () =>
   expect(await decisions(access)).toEqual(before);
 });
 
+test('a lost password is forgotten: no owner, nobody signed in, everything else as it was', async () => {
+  const access = await server.createDatabase();
+  await furnish(access);
+  const sql = openConsole(access);
+  await sql`insert into sessions (token_hash, expires_at) values (${'a'.repeat(64)}, now() + interval '1 day')`;
+  const before = await decisions(access);
+  expect(await done(access, 'forget-password')).toContain('new setup code');
+  expect(
+    await sql`select (select count(*)::int from owner) as owners, (select count(*)::int from sessions) as sessions`,
+  ).toEqual([{ owners: 0, sessions: 0 }]);
+  expect(await decisions(access)).toEqual(before);
+});
+
 test('each refusal is one sentence with what to do', async () => {
   const access = await server.createDatabase({ migrated: true });
   const missing = await run(access, 'restore', join(folder, 'nowhere.json'));
