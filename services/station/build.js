@@ -54,6 +54,9 @@ await build({
   platform: 'node',
   target: 'node20',
   format: 'esm',
+  // Said here too: images are built without tsconfig.json.
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
   // A program's text and its source map stay in memory. Names are kept, blanks are not; the sources lie elsewhere.
   minifyWhitespace: true,
   minifySyntax: true,
