@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { renderToString } from 'preact-render-to-string';
+import { createStreamPacker, takesGzip } from './compression.ts';
 import type { Fragment } from './pages/dashboard.tsx';
 import type { PageContext } from './pages/layout.tsx';
 import { PageError, type Pages } from './requests.ts';
@@ -33,27 +34,35 @@ export interface Stream {
   close(): void;
 }
 
-/** Turns a reply into a stream of events. */
+/** Turns a reply into a stream of events, packed where the browser takes it; ended when its session is. */
 export function openStream(reply: FastifyReply): Stream {
-  const { raw } = reply;
+  const { raw, request } = reply;
+  const packer = takesGzip(request.headers['accept-encoding']) ? createStreamPacker() : null;
+  const target = packer ?? raw;
   const callbacks: (() => void)[] = [];
   reply.hijack();
   for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
+  if (packer !== null) raw.setHeader('content-encoding', 'gzip');
   raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' });
-  raw.write(`retry: ${RETRY_MS}\n\n`);
-  const alive = setInterval(() => raw.write(': \n\n'), KEEP_ALIVE_MS);
+  packer?.on('error', () => raw.destroy()).pipe(raw);
+  target.write(`retry: ${RETRY_MS}\n\n`);
+  const alive = setInterval(async () => {
+    if (await request.isStillSignedIn()) target.write(': \n\n');
+    else target.end();
+  }, KEEP_ALIVE_MS);
   raw.on('error', () => {});
   raw.once('close', () => {
     clearInterval(alive);
+    packer?.destroy();
     for (const callback of callbacks) callback();
   });
   return {
     send(event, data) {
-      if (raw.writableLength > MOST_BEHIND_BYTES) raw.destroy();
-      else raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+      if (target.writableLength + raw.writableLength > MOST_BEHIND_BYTES) raw.destroy();
+      else if (target.writable) target.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     },
     onClose: (callback) => void callbacks.push(callback),
-    close: () => raw.end(),
+    close: () => void target.end(),
   };
 }
 

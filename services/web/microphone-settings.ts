@@ -3,6 +3,7 @@ import { parseWith, section, text } from '../shared/parse.ts';
 import { type DeviceSettings, parseDeviceSettings } from '../shared/profile.ts';
 import { TEXT_LIMIT } from '../shared/schema.ts';
 import type { DeviceWish } from './device-queries.ts';
+import { numberOrText } from './form-text.ts';
 import type { DeviceRow } from './station-queries.ts';
 
 /** A person's overrides, in the order of the form. */
@@ -43,7 +44,7 @@ export function readSettingsForm(
   if (!profiles.includes(profile)) problems.set('profile', `profile: there is none called “${profile.slice(0, 60)}”.`);
   const given = OVERRIDES.flatMap((field) => {
     const value = (fields[field] ?? '').trim();
-    return value === '' ? [] : [[field, NUMBERS.has(field) ? asNumber(value) : value] as const];
+    return value === '' ? [] : [[field, NUMBERS.has(field) ? numberOrText(value) : value] as const];
   });
   const settings = parseDeviceSettings(Object.fromEntries(given));
   if (!settings.ok) for (const { path, message } of settings.fields) if (isOverride(path)) problems.set(path, message);
@@ -58,12 +59,6 @@ export function interruptsRecording(row: Pick<DeviceRow, 'profileSlug' | 'settin
   if (wish.profileSlug !== undefined && wish.profileSlug !== row.profileSlug) return true;
   const wanted: DeviceSettings = wish.settings ?? row.settings;
   return CAPTURE.some((field) => (wanted[field] ?? null) !== (row.settings[field] ?? null));
-}
-
-/** Where people write a comma, programs read a point. What is no number stays text, and is refused as such. */
-function asNumber(value: string): number | string {
-  const plain = value.replace(',', '.');
-  return /^[+-]?\d+(\.\d+)?$/.test(plain) ? Number(plain) : value;
 }
 
 function isOverride(path: string): path is Override {

@@ -27,6 +27,7 @@ export interface Owner {
 export const SESSION_DAYS = 30;
 const DAY_MS = 86_400_000;
 const TOKEN_BYTES = 32;
+const NONCE_BYTES = 9;
 /** A use is written at most so often: each write wears the SD card. */
 const USE_WRITTEN_MS = 3_600_000;
 /** A browser that was signed out elsewhere keeps its access no longer than this. */
@@ -36,14 +37,21 @@ const TRUSTED_WITHOUT_DATABASE_MS = 12 * 3_600_000;
 const MOST_REMEMBERED = 200;
 const MOST_SESSIONS = 100;
 
-/** What a form carries to prove that we made it for this browser: nobody can forge it without the cookie. */
+/**
+ * What a form carries to prove that we made it for this browser: nobody can forge it without the cookie. Another one each
+ * time, so that the lengths of packed pages say nothing of it.
+ */
 export function formToken(cookie: string): string {
-  return createHmac('sha256', cookie).update('silvasonic form').digest('base64url');
+  return signed(cookie, randomBytes(NONCE_BYTES).toString('base64url'));
 }
 
 export function isFormToken(cookie: string, given: string): boolean {
-  const [expected, offered] = [Buffer.from(formToken(cookie)), Buffer.from(given)];
+  const [expected, offered] = [Buffer.from(signed(cookie, given.split('.')[0] ?? '')), Buffer.from(given)];
   return expected.length === offered.length && timingSafeEqual(expected, offered);
+}
+
+function signed(cookie: string, nonce: string): string {
+  return `${nonce}.${createHmac('sha256', cookie).update(`silvasonic form ${nonce}`).digest('base64url')}`;
 }
 
 export function newToken(): string {

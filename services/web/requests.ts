@@ -14,6 +14,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The value of the session's cookie, of a browser that is signed in. */
     session: string | null;
+    /** Asks again, for answers that take long: whether this browser is still signed in. Never throws. */
+    isStillSignedIn(): Promise<boolean>;
   }
   interface FastifyContextConfig {
     /** Answered without a session. */
@@ -105,6 +107,14 @@ export function ensureFormCookie(request: FastifyRequest, reply: FastifyReply): 
 /** Installs the checks. Routes added later are behind them. */
 export function guardRequests(app: FastifyInstance, owner: Owner, pages: Pages): void {
   app.decorateRequest('session', null);
+  app.decorateRequest('isStillSignedIn', async function isStillSignedIn() {
+    try {
+      return this.session !== null && (await owner.isSignedIn(this.session));
+    } catch {
+      // Nothing is known while the database is away; nothing can be changed then either.
+      return true;
+    }
+  });
   app.addHook('onRequest', async (request, reply) => {
     void reply.header('cache-control', 'no-store');
     request.session = await sessionOf(request, owner);

@@ -6,9 +6,10 @@ import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
 import helmet from '@fastify/helmet';
 import staticFiles from '@fastify/static';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type RouteOptions } from 'fastify';
 import { errorText } from '../shared/log.ts';
 import { createAttempts } from './attempts.ts';
+import { packAnswers } from './compression.ts';
 import { serveDashboard } from './dashboard-routes.ts';
 import { serveHealth } from './health-routes.ts';
 import { serveListening } from './listening.ts';
@@ -31,6 +32,8 @@ export interface WebServer {
   port: number;
   /** The code for the first visit; null: the station has an owner, or the database does not say. */
   setupCode(): Promise<string | null>;
+  /** All that is answered, and who is: everybody, or whoever is signed in. */
+  routes: readonly { method: string; path: string; isPublic: boolean }[];
   close(): Promise<void>;
 }
 
@@ -70,8 +73,10 @@ export async function startWeb(
   });
   const page: Page = { app, ports, settings, pages, watch, files };
 
+  const routesOf = collectRoutes(app);
   await registerPlugins(app, settings);
   guardRequests(app, owner, pages);
+  packAnswers(app);
   tellErrors(page);
   serveHealth(app, settings.version);
   serveSignIn(app, { pages, owner, setupCode, attempts, log: ports.log });
@@ -90,6 +95,7 @@ export async function startWeb(
   return {
     port: typeof address === 'object' && address !== null ? address.port : port,
     setupCode: async () => ((await owner.exists()) ? null : await setupCode.read()),
+    routes: routesOf(),
     async close() {
       live.close();
       stationPages.close();
@@ -98,6 +104,16 @@ export async function startWeb(
       await app.close();
     },
   };
+}
+
+/** Of those that are registered from now on. */
+function collectRoutes(app: FastifyInstance): () => WebServer['routes'] {
+  const found: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => void found.push(route));
+  return () =>
+    found.flatMap(({ method, url, config }) =>
+      [method].flat().map((one) => ({ method: one, path: url, isPublic: config?.isPublic === true })),
+    );
 }
 
 async function registerPlugins(app: FastifyInstance, settings: PageSettings): Promise<void> {

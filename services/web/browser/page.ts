@@ -27,6 +27,8 @@ showTimes();
 setInterval(showTimes, AGES_MS);
 const { live } = document.body.dataset;
 if (live !== undefined) follow(live);
+// On a phone the menu is wider than the screen.
+document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 const logLines = document.getElementById('log-lines');
 if (logLines !== null) followLogs(logLines);
 

@@ -191,7 +191,7 @@ function Station({ picture }: AboutProps): VNode {
           [t.name, settings.name === '' ? t.unnamed : settings.name],
           [t.id, <code>{settings.stationId ?? texts.general.unknown}</code>],
           [t.microphones, String(devices.length)],
-          [t.load, texts.dashboard.load(host.average1m, host.cpus)],
+          [t.load, t.loadOf(host.average1m, host.cpus)],
           [
             t.disk,
             disk === null

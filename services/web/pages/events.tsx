@@ -85,7 +85,7 @@ function Happened({ picture, query, events, hasMore }: EventsProps): VNode {
       {events.length === 0 ? (
         <p class="card">{query.before === null ? t.none : t.noOlder}</p>
       ) : (
-        <ul class="list events">
+        <ul class="list events told">
           {events.map((event) => (
             <EventLine key={event.id} event={event} picture={picture} />
           ))}

@@ -6,7 +6,7 @@ import type { StationPicture } from '../station-picture.ts';
 import type { ServiceRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { type Fragment, ServiceSwitch } from './dashboard.tsx';
-import { Badge, Field, Page, type PageContext, PostForm, Time } from './layout.tsx';
+import { Badge, Field, formatBytes, Page, type PageContext, PostForm, Time } from './layout.tsx';
 import { ProcessorWork } from './processor.tsx';
 
 interface ServicesProps {
@@ -32,7 +32,7 @@ export function ServicesPage(props: ServicesPageProps): VNode {
       <h1>{t.title}</h1>
       <p class="hint">{t.intro}</p>
       {picture.services.length === 0 && <p class="card">{t.empty}</p>}
-      <div class="stack">
+      <div class="services">
         {picture.services.map((row) => {
           const entry = catalogue.find(({ name }) => name === row.name);
           const form = wrong?.name === row.name ? wrong.form : undefined;
@@ -223,7 +223,7 @@ function SettingField({
     'aria-describedby': problem === undefined ? `${id}-hint` : `${id}-hint ${id}-problem`,
   };
   const choices = choicesOf(spec, value);
-  const hint = `${spec.description} ${t.asShipped(String(spec.default))}`;
+  const hint = `${spec.description} ${t.asShipped(defaultText(name, spec))}`;
   return (
     <Field id={id} label={spec.title} hint={hint} problem={problem}>
       {choices === null ? (
@@ -239,6 +239,11 @@ function SettingField({
       )}
     </Field>
   );
+}
+
+function defaultText(name: string, spec: SettingSpec): string {
+  const isBytes = name.endsWith('Bytes') && typeof spec.default === 'number';
+  return isBytes ? `${spec.default} (${formatBytes(Number(spec.default))})` : String(spec.default);
 }
 
 /** With what is stored there now, even where it is not allowed. */

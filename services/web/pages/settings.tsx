@@ -47,11 +47,11 @@ export function SettingsPage(props: SettingsProps): VNode {
           <Place {...props} />
           <Switches {...props} />
           <Storage {...props} />
+          <Browsers {...props} />
         </div>
         <div>
           <Alerts {...props} />
           <Password {...props} />
-          <Browsers {...props} />
         </div>
       </div>
     </Page>
