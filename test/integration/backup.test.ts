@@ -1,5 +1,6 @@
 /** `npm run backup` and `npm run restore` on a real PostgreSQL: saved, wiped, restored, undone, with a store that runs. */
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -13,6 +14,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLog } from '../../services/controller/log.ts';
+import { startEmbeddedPostgres } from '../../services/station/embedded-postgres.ts';
 import { type ProgramResult, runProgram } from '../../services/station/run-program.ts';
 import { type DatabaseAccess, type PostgresFixture, startPostgres } from './postgres.ts';
 import {
@@ -182,6 +185,30 @@ test('a lost password is forgotten: no owner, nobody signed in, everything else 
     await sql`select (select count(*)::int from owner) as owners, (select count(*)::int from sessions) as sessions`,
   ).toEqual([{ owners: 0, sessions: 0 }]);
   expect(await decisions(access)).toEqual(before);
+});
+
+test('without a database that is named: that of "npm start", while it runs', async () => {
+  const workspace = join(folder, 'own');
+  const env = { PATH: process.env.PATH, SILVASONIC_WORKSPACE_PATH: workspace };
+  const command = (...args: string[]) =>
+    runProgram(process.execPath, [join(folder, 'dist/backup.mjs'), ...args], { timeoutMs: DEADLINE_MS, env });
+  const file = join(folder, 'moved.json');
+  const other = await server.createDatabase();
+  await furnish(other);
+  await done(other, 'save', file);
+  // The server runs as another user when the tests run as root.
+  chmodSync(folder, 0o755);
+  const own = await startEmbeddedPostgres({
+    dataFolder: join(workspace, 'database'),
+    log: createLog({ level: 'silent' }),
+  });
+  try {
+    expect(await command('restore', file)).toMatchObject({ code: 0 });
+    expect(await command('save', '-')).toMatchObject({ code: 0, stdout: expect.stringContaining('"Oak"') });
+  } finally {
+    await own.stop();
+  }
+  expect(await command('save', '-')).toMatchObject({ code: 1, stderr: expect.stringContaining('"npm start"') });
 });
 
 test('each refusal is one sentence with what to do', async () => {
