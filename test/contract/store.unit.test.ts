@@ -2,6 +2,9 @@
 
 import { DEFAULT_CONFIG } from '../../services/controller/store-rows.ts';
 import type { DesiredState } from '../../services/controller/world.ts';
+import { createRandom } from '../simulation/random.ts';
+import { createSimulatedClock } from '../simulation/simulated-clock.ts';
+import { createSimulatedDatabase, createSimulatedStore } from '../simulation/simulated-database.ts';
 import { editDevice, editProfile } from '../unit/in-memory-database.ts';
 import { createManualClock, createWorld } from '../unit/in-memory-world.ts';
 import { profileRow } from '../unit/sample-world.ts';
@@ -53,5 +56,45 @@ describeStore('in memory', async (): Promise<StoreHarness> => {
     letGo: () => void Object.assign(state, { databaseHangs: false }),
     setReadOnly: async (databaseReadOnly) => void Object.assign(state, { databaseReadOnly }),
     close: () => ports.store.stop(),
+  };
+});
+
+describeStore('simulated', async (): Promise<StoreHarness> => {
+  const clock = createSimulatedClock();
+  const database = createSimulatedDatabase();
+  database.state = contents();
+  let available = 0;
+  let wake = (): void => {};
+  const shared = createSimulatedStore(database, {
+    ...{ clock, random: createRandom(7), alive: () => true, effect: () => {} },
+    onStart: (onAvailable) => {
+      wake = onAvailable;
+    },
+  });
+  /** For speed it hands out what it holds, and a state is never changed in place; here somebody does. */
+  const store = { ...shared, read: async () => structuredClone(await shared.read()) };
+  store.start(() => {
+    available += 1;
+  });
+  const edit = (change: (state: DesiredState) => void): void => {
+    const state = structuredClone(database.state);
+    change(state);
+    database.state = state;
+  };
+  return {
+    store,
+    available: () => available,
+    ...passing((byMs) => clock.advance(byMs)),
+    editDevice: async (id, columns) => edit((state) => editDevice(state, id, columns)),
+    editProfile: async (slug, segmentSeconds) => edit((state) => editProfileOf(state, slug, segmentSeconds)),
+    goAway: async () => void Object.assign(database.faults, { away: true }),
+    async comeBack() {
+      database.faults.away = false;
+      wake();
+    },
+    hang: () => void Object.assign(database.faults, { delayMs: 10_000 }),
+    letGo: () => void Object.assign(database.faults, { delayMs: 2 }),
+    setReadOnly: async (readOnly) => void Object.assign(database.faults, { readOnly }),
+    close: () => store.stop(),
   };
 });

@@ -2,9 +2,18 @@
  * A database that can be away, hang, be read-only, do what it is asked and not say so. What it holds is never changed in
  * place: a state that somebody has read stays as he read it, and what was not touched is the same object as before.
  */
-import type { Changes, DesiredState, DeviceRow, Reading, ServiceRow, Store } from '../../services/controller/world.ts';
+import type {
+  Changes,
+  DependencyState,
+  DesiredState,
+  DeviceRow,
+  Reading,
+  ServiceRow,
+  Store,
+} from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
-import { applyChanges, emptyDatabase } from '../unit/in-memory-world.ts';
+import { adoptState, applyChanges, isEmpty, refusalOf } from '../unit/in-memory-database.ts';
+import { emptyDatabase } from '../unit/in-memory-world.ts';
 import type { Random } from './random.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 
@@ -76,12 +85,15 @@ export interface StoreHooks {
 export function createSimulatedStore(database: SimulatedDatabase, hooks: StoreHooks): Store {
   const { clock, random, alive, effect } = hooks;
   const refused = { ok: false as const, error: 'The database does not answer.' };
+  const isAway = (): boolean => database.faults.away || database.faults.delayMs >= DEADLINE_MS;
+  let dependency: DependencyState = { name: 'database', state: 'down', message: '', sinceMs: clock.nowMs() };
   const answer = async <T>(work: () => T, writes: boolean): Promise<Reading<T>> => {
     const startedAtMs = clock.nowMs();
     await clock.sleep(Math.min(DEADLINE_MS, database.faults.delayMs));
     if (!alive()) return await new Promise(() => {});
-    const { away, delayMs, readOnly, writeUnanswered } = database.faults;
-    if (away || delayMs >= DEADLINE_MS || (writes && readOnly)) return { ...refused, startedAtMs };
+    const { readOnly, writeUnanswered } = database.faults;
+    if (isAway()) return { ...refused, startedAtMs };
+    if (writes && readOnly) return { ok: false, error: 'The database is read-only.', startedAtMs };
     if (!writes) return { ok: true, value: work(), startedAtMs };
     effect();
     if (!alive()) return await new Promise(() => {});
@@ -94,20 +106,43 @@ export function createSimulatedStore(database: SimulatedDatabase, hooks: StoreHo
     if (!alive()) return await new Promise(() => {});
     return random.chance(writeUnanswered) ? { ...refused, startedAtMs } : { ok: true, value, startedAtMs };
   };
+  const told = async <T>(reading: Promise<Reading<T>>): Promise<Reading<T>> => {
+    const { ok } = await reading;
+    dependency = { ...dependency, state: ok ? 'up' : 'down', message: ok ? '' : refused.error };
+    return await reading;
+  };
   return {
-    start: hooks.onStart,
-    read: () => answer(() => database.state, false),
-    write: (changes) =>
-      answer(() => {
-        database.state = changed(database.state, changes);
-        return null;
-      }, true),
+    start(onAvailable) {
+      hooks.onStart(onAvailable);
+      clock.after(database.faults.delayMs, () => {
+        if (alive() && !isAway()) onAvailable();
+      });
+    },
+    read: () => told(answer(() => database.state, false)),
+    async write(changes) {
+      // A change of nothing touches no connection.
+      if (isEmpty(changes)) return { ok: true, value: null, startedAtMs: clock.nowMs() };
+      const error = refusalOf(database.state, changes);
+      if (error !== null)
+        return await told(answer(() => null, false).then((reading) => ({ ...reading, ok: false, error })));
+      return await told(
+        answer(() => {
+          database.state = changed(database.state, changes);
+          return null;
+        }, true),
+      );
+    },
     adopt: (given) =>
-      answer(() => {
-        database.state = adopted(database.state, given);
-        return null;
-      }, true),
-    dependency: () => ({ name: 'database', state: 'up', message: '', sinceMs: 0 }),
+      told(
+        answer(() => {
+          const next = structuredClone(database.state);
+          adoptState(next, given);
+          next.devices.sort(byId);
+          database.state = next;
+          return null;
+        }, true),
+      ),
+    dependency: () => dependency,
     stop: async () => {},
   };
 }
@@ -125,16 +160,9 @@ function changed(state: DesiredState, changes: Changes): DesiredState {
     services: state.services.map((row) => (named.has(row.name) ? { ...row } : row)),
   };
   applyChanges(next, changes);
+  if (changes.devices.some(({ kind }) => kind === 'insert')) next.devices.sort(byId);
   return next;
 }
 
-/** What the station remembers wins; rows that it does not know stay. Profiles come with the release where it knows none. */
-function adopted(state: DesiredState, given: DesiredState): DesiredState {
-  const known = new Set([...given.devices.map(({ id }) => id), ...given.services.map(({ name }) => name)]);
-  return {
-    ...given,
-    profiles: given.profiles.length > 0 ? given.profiles : state.profiles,
-    devices: [...given.devices, ...state.devices.filter(({ id }) => !known.has(id))],
-    services: [...given.services, ...state.services.filter(({ name }) => !known.has(name))],
-  };
-}
+/** As the reading statement orders them. */
+const byId = (a: DeviceRow, b: DeviceRow): number => (a.id < b.id ? -1 : 1);
