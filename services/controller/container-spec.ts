@@ -2,7 +2,7 @@
  * The complete container of a recorder, with its two hashes: `intent`, what a person, the operator or the hardware decided, and
  * `template`, what our release decided. Pure.
  */
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { LABEL, OWNER, RECORDER_ENV, RECORDER_PATH, type RecorderConfig } from '../shared/contract.ts';
 import { canonicalJson, captureHash } from '../shared/profile.ts';
 import type { SpecInput } from './spec.ts';
@@ -159,5 +159,5 @@ export function templateHash(spec: ContainerSpec, imageId: string): string {
 
 /** SHA-256 over JSON with sorted keys, 32 hex digits: equal data, equal hash, in every release (golden values in a test). */
 export function hash(value: unknown): string {
-  return createHash('sha256').update(canonicalJson(value)).digest('hex').slice(0, 32);
+  return digest('sha256', canonicalJson(value), 'hex').slice(0, 32);
 }

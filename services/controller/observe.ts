@@ -9,6 +9,7 @@ import { recorderSubject, type SpecInput } from './spec.ts';
 import type {
   Clock,
   DesiredState,
+  DeviceRow,
   Engine,
   Explanation,
   ImageIds,
@@ -294,15 +295,30 @@ function warning(reason: string, message: string): StationEvent {
 
 /** Of the very same parts: nothing was read or decided anew. */
 function isSame(a: DesiredState, b: DesiredState): boolean {
-  const areSame = (some: readonly unknown[], others: readonly unknown[]): boolean =>
-    some === others || (some.length === others.length && some.every((part, index) => part === others[index]));
+  const areSame = <T>(some: readonly T[], others: readonly T[], isEqual = Object.is as (a: T, b: T) => boolean) =>
+    some === others ||
+    (some.length === others.length &&
+      some.every((part, index) => {
+        const other = others[index];
+        return other !== undefined && isEqual(part, other);
+      }));
   return (
     a.stationId === b.stationId &&
     a.config === b.config &&
     areSame(a.profiles, b.profiles) &&
-    areSame(a.devices, b.devices) &&
+    areSame(a.devices, b.devices, isSameButForStatus) &&
     areSame(a.services, b.services)
   );
+}
+
+const STATUS_COLUMNS = new Set<string>(['observedGeneration', 'phase', 'reason', 'message', 'lastSeenAt']);
+
+/** Every other column has the very same value. */
+function isSameButForStatus(a: DeviceRow, b: DeviceRow): boolean {
+  if (a === b) return true;
+  for (const [column, value] of Object.entries(a))
+    if (!STATUS_COLUMNS.has(column) && value !== Reflect.get(b, column)) return false;
+  return true;
 }
 
 /** Status columns change often and are found again by looking: they are not worth wearing out an SD card. */

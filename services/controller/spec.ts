@@ -75,7 +75,7 @@ export function wishes(input: SpecInput): Wish[] {
     .sort((a, b) => (a.id < b.id ? -1 : 1))
     .map((row) => rememberedWish(row, profiles, input, audio));
   const told = toldMicrophones(input.rows, audio, input.desired.config, input.operator.pageUrl);
-  return [...devices, ...input.desired.services.map((row) => serviceWish(row, input, told))];
+  return [...devices, ...input.desired.services.map((row) => rememberedServiceWish(row, input, told))];
 }
 
 // -------------------------------------------------------------------------------------------------------- devices
@@ -288,6 +288,22 @@ function recorderConfig(
 }
 
 // -------------------------------------------------------------------------------------------------------- services
+
+const lastServiceWished = new WeakMap<ServiceRow, { from: readonly unknown[]; wish: Wish }>();
+
+/** As with devices. What a service is told of microphones is made in every cycle, so one that is told is wished anew. */
+function rememberedServiceWish(row: ServiceRow, input: SpecInput, told: ToldMicrophones): Wish {
+  const entry = input.catalogue.find(({ name }) => name === row.name);
+  const isTold = entry !== undefined && (entry.station.microphones !== 'none' || entry.station.liveSound);
+  const imageId = entry === undefined ? undefined : input.images[entry.image];
+  const secrets = input.secrets.get(row.name);
+  const from = [entry, imageId, secrets, input.operator, input.desired.config, input.workspaceProblem];
+  const before = lastServiceWished.get(row);
+  if (!isTold && before?.from.every((part, index) => part === from[index])) return before.wish;
+  const wish = serviceWish(row, input, told);
+  lastServiceWished.set(row, { from, wish });
+  return wish;
+}
 
 /** A service runs when it is switched on and the catalogue knows it. Its row alone never makes a container. */
 function serviceWish(row: ServiceRow, input: SpecInput, microphones: ToldMicrophones): Wish {

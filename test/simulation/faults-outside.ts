@@ -56,8 +56,7 @@ function forgive(run: Run): void {
     const container = run.station.engine.containers.get(id);
     const row = known?.devices.find((one) => one.id === container?.deviceId);
     const same =
-      row !== undefined &&
-      row.enabled &&
+      row?.enabled &&
       row.enrollmentStatus === 'enrolled' &&
       row.restartToken === made.restartToken &&
       row.profileSlug === made.profileSlug &&

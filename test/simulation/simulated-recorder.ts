@@ -53,6 +53,7 @@ export interface SimulatedContainer {
 export const isRunning = ({ state }: SimulatedContainer): boolean => state === 'live' || state === 'moving';
 
 const FRAMES_PER_MS = 48;
+const FIRST_SOUND_MS = 200;
 
 /** The status file as it is now; null: there is none. Written once a second. */
 export function statusOf(container: SimulatedContainer, nowMs: number): RecorderStatus | null {
@@ -62,7 +63,9 @@ export function statusOf(container: SimulatedContainer, nowMs: number): Recorder
   const untilMs = frozen ? frozenAtMs : nowMs;
   const waits = behaviour === 'noSpace' || behaviour === 'retries';
   const advances = !waits && behaviour !== 'neverAdvances';
-  const seconds = Math.floor((untilMs - container.startedAtMs) / 1000);
+  // The first sound is told at once, then once a second.
+  const livedMs = untilMs - container.startedAtMs;
+  const seconds = livedMs >= 1000 ? Math.floor(livedMs / 1000) : livedMs >= FIRST_SOUND_MS ? FIRST_SOUND_MS / 1000 : 0;
   return {
     schema: 1,
     run: container.id,
