@@ -36,7 +36,8 @@ export function advance(watch: Watch, status: Reading<RecorderStatus | null> | n
   if (told === null) return watch;
   const position = `${told.run}:${told.frames}`;
   const seen = { ...watch, position, writtenAt: told.at };
-  if (watch.position === null && watch.adopted) return seen;
+  // What it can be judged by begins here: whatever kept us from reading it before is not its fault.
+  if (watch.position === null && watch.adopted) return { ...seen, lastAdvanceMs: nowMs };
   if (position !== watch.position && told.frames > 0) {
     return { ...seen, lastAdvanceMs: nowMs, advancingSinceMs: watch.advancingSinceMs ?? nowMs };
   }
