@@ -7,8 +7,10 @@ export interface Series {
 }
 
 const WIDTH = 720;
-const HEIGHT = 420;
-const EDGE = { left: 76, right: 24, top: 56, bottom: 60 };
+const HEIGHT = 460;
+const EDGE = { left: 76, right: 24, top: 100, bottom: 60 };
+/** So that what is written beside the first and last points has room. */
+const INSET = 32;
 /** Distinguished by shape as well as by colour. */
 const MARKS = [
   (x: number, y: number) => `<circle cx="${x}" cy="${y}" r="6"/>`,
@@ -20,7 +22,6 @@ const STYLE = `
   .grid { stroke: #d1d9e0; stroke-width: 1; }
   .line { fill: none; stroke-width: 2.5; }
   .series0 { fill: #0550ae; stroke: #0550ae; } .series1 { fill: #953800; stroke: #953800; }
-  .label { stroke: none; }
   .ground { fill: #ffffff; }
   @media (prefers-color-scheme: dark) {
     text { fill: #f0f6fc; }
@@ -34,7 +35,7 @@ export function plot(series: readonly Series[], caption: string): string {
   const points = series.flatMap((one) => [...one.points]);
   const across = decades(points.map(([microphones]) => microphones));
   const up = decades(points.map(([, costMs]) => costMs));
-  const x = scale(across, EDGE.left, WIDTH - EDGE.right);
+  const x = scale(across, EDGE.left + INSET, WIDTH - EDGE.right - INSET);
   const y = scale(up, HEIGHT - EDGE.bottom, EDGE.top);
   const vertical = across.map((value) => {
     const at = x(value);
@@ -67,18 +68,18 @@ function draw(
 ): string {
   const places = [...points].map(([microphones, costMs]) => ({ x: x(microphones), y: y(costMs), costMs }));
   const mark = MARKS[index % MARKS.length] ?? MARKS[0];
-  // The first series is told above its points, the second below: they may lie close together.
+  // Of two series the first is told above its points, the second below: they may lie close together.
   const below = index === 0 ? -12 : 24;
   const labels = places.map(
-    ({ x: left, y: top, costMs }) =>
-      `<text x="${left + (index === 0 ? -4 : 6)}" y="${top + below}" text-anchor="${index === 0 ? 'end' : 'start'}">${costMs.toPrecision(2)}</text>`,
+    (place) =>
+      `<text x="${place.x}" y="${place.y + below}" text-anchor="middle">${place.costMs.toPrecision(2)} ms</text>`,
   );
-  const legendTop = EDGE.top + 22 + index * 24;
+  const legendTop = 56 + index * 24;
   const line = places.map(({ x: left, y: top }) => `${left},${top}`).join(' ');
   return `<g class="series${index}"><polyline class="line" style="fill:none" points="${line}"/>
 ${places.map((place) => mark?.(place.x, place.y)).join('\n')}
-${mark?.(EDGE.left + 22, legendTop - 5)}</g>
-<text x="${EDGE.left + 36}" y="${legendTop}">${name}</text>
+${mark?.(EDGE.left + 6, legendTop - 5)}</g>
+<text x="${EDGE.left + 20}" y="${legendTop}">${name}</text>
 ${labels.join('\n')}`;
 }
 
