@@ -192,9 +192,14 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
 
   /** What services are told lies in their run folders; a failure is tried again in the next cycle. */
   const tellServices = async (wished: readonly Wish[]): Promise<void> => {
-    const folders = wished.flatMap((wish) =>
-      wish.kind === 'run' && wish.folders.kind === 'service' ? [wish.folders] : [],
-    );
+    const folders = wished.flatMap((wish): ServiceFolders[] => {
+      if (wish.kind === 'run') return wish.folders.kind === 'service' ? [wish.folders] : [];
+      // On hold, what runs goes on: what it was told stays, and its token too.
+      const { target } = wish;
+      const entry = settings.catalogue.find(({ name }) => target.kind === 'service' && name === target.name);
+      if (wish.kind !== 'hold' || entry === undefined) return [];
+      return [{ name: entry.name, kept: [], microphones: null, liveSound: entry.station.liveSound }];
+    });
     if (folders.length === 0 && !servicesTold) return;
     servicesTold = folders.length > 0;
     const told = await ports.workspaces.tellServices(folders);

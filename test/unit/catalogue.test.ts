@@ -243,6 +243,9 @@ test('microphones are told to who asks: which ones start it anew, how they fare 
     },
   });
   expect(other.intent).toBe(one.intent);
+  expect(other.folders).toMatchObject({ microphones: { microphones: [{ recording: false }] } });
+  const deaf = runWish({ station: { microphones: 'told' } }, { rows: [row] });
+  expect(deaf.folders).toMatchObject({ liveSound: false, microphones: { microphones: [{ live: null }] } });
   expect(runWish(asked, { rows: [{ ...row, enabled: false }] }).intent).not.toBe(one.intent);
   expect(JSON.stringify(one.folders)).not.toContain(row.serial);
   expect(runWish({}, { rows: [row] }).folders).toEqual({

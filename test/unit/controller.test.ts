@@ -14,7 +14,9 @@ const PROCESSOR = catalogueEntrySchema.parse({
   description: 'Makes copies.',
   image: 'localhost/silvasonic-processor:latest',
   limits: { memoryMebibytes: 256, cpus: 0.5, pids: 32 },
+  network: 'station',
   recordings: 'read-write',
+  station: { liveSound: true },
   settingsVariable: 'PROCESSOR_SETTINGS',
   settings: { reserve: { title: 'Reserve', description: 'Free space.', type: 'integer', default: 5, min: 1, max: 90 } },
 });
@@ -329,6 +331,22 @@ describe('a service of the catalogue', () => {
     expect(state.database.services[0]).toMatchObject({ phase: 'blocked', reason });
     expect(state.database.services[0]?.message).toContain(words);
     expect(state.removed).toEqual([]);
+  });
+
+  test('on hold while it runs, it keeps the token with which it hears; switched off it does not', async () => {
+    const { clock, state, ports } = await withService();
+    const heardBy = () => state.toldServices.map(({ name, liveSound }) => [name, liveSound]);
+    expect(heardBy()).toEqual([['processor', true]]);
+    Object.assign(state.database.services[0] ?? {}, { settings: { reserve: 900 }, generation: 2 });
+    ports.bus.nudge();
+    await clock.advance(1000);
+    expect(state.database.services[0]?.phase).toBe('blocked');
+    expect(names(state.containers)).toContain('processor');
+    expect(heardBy()).toEqual([['processor', true]]);
+    Object.assign(state.database.services[0] ?? {}, { enabled: false, generation: 3 });
+    ports.bus.nudge();
+    await clock.advance(1000);
+    expect(heardBy()).toEqual([]);
   });
 
   test('its image is missing: blocked, tried again when it is there', async () => {

@@ -18,6 +18,7 @@ import type {
   MicrophoneSource,
   ObservedContainer,
   Reading,
+  ServiceFolders,
   Store,
   Workspaces,
 } from '../../services/controller/world.ts';
@@ -108,6 +109,8 @@ export interface WorldState {
   processing: Map<string, Processing>;
   /** What services tell in their status files. */
   reports: Map<string, Explanation>;
+  /** What services were told last. */
+  toldServices: readonly ServiceFolders[];
   /** What was published on the bus. */
   heartbeats: Heartbeat[];
   /** Each gets the log lines that are told while it is among them. */
@@ -154,6 +157,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     statuses: new Map(),
     processing: new Map(),
     reports: new Map(),
+    toldServices: [],
     heartbeats: [],
     logReaders: new Set(),
     marker: null,
@@ -381,7 +385,10 @@ function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces 
       const told = state.statuses.get(workspace);
       return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
     },
-    tellServices: async () => good(null),
+    async tellServices(services) {
+      state.toldServices = [...services];
+      return good(null);
+    },
     readSecrets: async (_service, names) => good(Object.fromEntries(names.map((name) => [name, null]))),
     readReport: async (service) => good(state.reports.get(service) ?? null),
     readMarker: async () => good(state.marker),

@@ -81,6 +81,7 @@ test('what it is told, its token and a playlist; the page learns who may come in
   expect(Object.fromEntries(modes)).toEqual({ 'live-token': 0o600, 'live.m3u': 0o600, 'microphones.json': 0o644 });
   expect(letIn(token)).toBe('birdnet');
   expect(letIn(`${token}x`)).toBeNull();
+  expect(Object.keys(JSON.parse(text('run', 'live-tokens.json')))).toEqual(['birdnet']);
   expect(text('run', 'live-tokens.json')).not.toContain(token);
   expect(existsSync(at('run', 'services', 'plain'))).toBe(false);
   expect(statSync(at('services', 'birdnet', 'data')).isDirectory()).toBe(true);
