@@ -29,6 +29,7 @@ import type {
   DesiredState,
   DeviceRow,
   MicrophoneSource,
+  ServiceFolders,
   ServiceRow,
   StationEvent,
   StatusChange,
