@@ -16,16 +16,10 @@ export function checkMachine(facts: DoctorFacts): Finding[] {
 
 export function checkEngine(facts: DoctorFacts): Finding[] {
   const info = facts.engine.info;
-  const found = [program(facts), socket(facts)];
+  const found = [program(facts), socket(facts), ...rootless(facts)];
   if (info === null) return found;
   if (!info.ok) return [...found, engine.unknown('Podman', info.message)];
-  return [
-    ...found,
-    version(facts, info.value),
-    ...rootless(facts, info.value),
-    images(facts, info.value),
-    network(facts, info.value),
-  ];
+  return [...found, version(facts, info.value), images(facts, info.value), network(facts, info.value)];
 }
 
 function architecture({ machine: { architecture: given, raspberryPi, distribution } }: DoctorFacts): Finding {
@@ -149,8 +143,8 @@ function version(facts: DoctorFacts, info: EngineFacts): Finding {
 }
 
 /** Without root, sound nodes are only reached by who owns them: groups are lost on the way into a container. */
-function rootless(facts: DoctorFacts, info: EngineFacts): Finding[] {
-  if (!info.rootless) return [];
+function rootless(facts: DoctorFacts): Finding[] {
+  if (!isRootless(facts)) return [];
   const { user, sound } = facts;
   const ids = judge(engine, 'Subordinate ids', facts.engine.subordinateIds, (given) =>
     given

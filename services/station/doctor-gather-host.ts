@@ -73,10 +73,10 @@ export async function lookAtDisk(look: Look, path: string): Promise<Fact<DiskFac
   });
 }
 
-export async function gatherClock(look: Look): Promise<DoctorFacts['clock']> {
+export async function gatherClock(look: Look, insideContainer: boolean): Promise<DoctorFacts['clock']> {
   return {
     year: new Date().getFullYear(),
-    synchronised: await isSynchronised(look),
+    synchronised: insideContainer ? failed(ON_HOST_ONLY) : await isSynchronised(look),
     hardwareClock: attempt(() => (listFolderIfPresent(`${look.root}/sys/class/rtc`) ?? []).length > 0),
   };
 }

@@ -26,7 +26,7 @@ import {
   gatherUsb,
   lookAtDisk,
 } from './doctor-gather-host.ts';
-import { andThen, askJson, attemptWithin, failed, type Look, messageOf } from './doctor-look.ts';
+import { andThen, askJson, attempt, attemptWithin, failed, type Look, messageOf } from './doctor-look.ts';
 
 export interface GatherOptions {
   look: Look;
@@ -40,7 +40,8 @@ const LOOK_AGAIN_MS = 20;
 const MARKER_MAX_BYTES = 256;
 
 export async function gather({ look, insideContainer }: GatherOptions): Promise<DoctorFacts> {
-  const { uid, username: userName } = userInfo();
+  const uid = process.getuid?.() ?? 0;
+  const userName = nameOf(uid);
   const { config, problems } = readSettings(look, insideContainer, uid);
   const machine = gatherMachine(look);
   const { raspberryPi } = machine;
@@ -51,7 +52,7 @@ export async function gather({ look, insideContainer }: GatherOptions): Promise<
   const storage = engine.info?.ok && !insideContainer ? engine.info.value.storageFolder : null;
   const [limits, clock, power, starting, disk, sound, health, database] = await Promise.all([
     gatherLimits(look, { uid, raspberryPi }),
-    gatherClock(look),
+    gatherClock(look, insideContainer),
     gatherPower(look, raspberryPi),
     gatherStarting(look, who),
     gatherDisk(look, config, storage),
@@ -65,7 +66,7 @@ export async function gather({ look, insideContainer }: GatherOptions): Promise<
     selinux: gatherSelinux(look),
     station: {
       workspacePath: config.workspacePath,
-      runPath: config.hostRunPath,
+      runPath: insideContainer ? config.runPath : config.hostRunPath,
       network: config.network,
       recorderImage: config.recorderImage,
       ...{ problems, health, database },
@@ -73,12 +74,20 @@ export async function gather({ look, insideContainer }: GatherOptions): Promise<
   };
 }
 
+/** The number itself for a user whom this system does not list, as in a container. */
+function nameOf(uid: number): string {
+  const info = attempt(() => userInfo().username);
+  return info.ok ? info.value : String(uid);
+}
+
 /** What the environment says; where it is wrong, that is told, and the defaults count. */
 function readSettings(look: Look, insideContainer: boolean, uid: number) {
   const given = { ...look.environment };
-  // Where `npm start` puts the data of who is not root.
-  if (!insideContainer && uid !== 0 && !given.SILVASONIC_WORKSPACE_PATH) {
-    given.SILVASONIC_WORKSPACE_PATH = join(given.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'silvasonic');
+  // Where `npm start` puts what belongs to who is not root.
+  if (!insideContainer && uid !== 0) {
+    const data = given.XDG_DATA_HOME || join(homedir(), '.local', 'share');
+    given.SILVASONIC_WORKSPACE_PATH ||= join(data, 'silvasonic');
+    if (given.XDG_RUNTIME_DIR) given.SILVASONIC_RUN_PATH ||= join(given.XDG_RUNTIME_DIR, 'silvasonic');
   }
   const read = readConfig(given, { insideContainer });
   if (read.ok) {

@@ -175,6 +175,18 @@ describe('Debian 12, nothing started', () => {
     expect(without('arch').cure).toEqual(['pacman -S --noconfirm podman']);
   });
 
+  test('without root, what it needs is told before there is an engine', () => {
+    const facts = bareDebian((debian) => {
+      debian.user = { name: 'anna', uid: 1000, groups: [1000] };
+    });
+    expect(find(facts, 'Subordinate ids')).toMatchObject({
+      state: 'problem',
+      cure: [expect.any(String), 'podman system migrate'],
+    });
+    expect(find(facts, 'Sound devices without root').state).toBe('problem');
+    expect(find(facts, "Podman's socket").cure).toEqual(['systemctl --user enable --now podman.socket']);
+  });
+
   test.each([
     ['not a socket', ['rmdir /run/podman/podman.sock', 'systemctl enable --now podman.socket']],
     ['refused', ['systemctl restart podman.socket podman.service']],
