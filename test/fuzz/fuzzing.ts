@@ -198,29 +198,28 @@ const deep = (depth: number): unknown => JSON.parse(`${'['.repeat(depth)}${']'.r
 
 /** Values that no field expects; as JSON can hold them, so that `__proto__` is a key like any other. */
 const STRANGE: readonly unknown[] = [
-  ...[
-    null,
-    true,
-    false,
-    0,
-    -1,
-    -0,
-    0.5,
-    1e308,
-    -1e308,
-    2 ** 53,
-    Number.POSITIVE_INFINITY,
-    '',
-    ' ',
-    '0',
-    'x'.repeat(5000),
-  ],
-  ...['\0', '\ud83c', '\u001b[31m', '../..', [], {}, [[]], [null], Array.from({ length: 2000 }, () => 'x')],
-  ...['{"__proto__":{"polluted":true}}', '{"constructor":{"prototype":{"polluted":true}}}'].map((text) =>
-    JSON.parse(text),
-  ),
-  ...[deep(50), deep(3000), Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`key ${index}`, index]))],
+  ...[null, true, false, 0, -1, -0, 0.5, 1e308, -1e308, 2 ** 53, Number.POSITIVE_INFINITY],
+  ...['', ' ', '0', 'x'.repeat(5000), '\0', '\ud83c', '\u001b[31m', '../..'],
 ];
+/** Made anew each time: what is put into a document may itself be damaged. */
+const STRANGE_GROUPS: readonly (() => unknown)[] = [
+  ...[
+    '[]',
+    '{}',
+    '[[]]',
+    '[null]',
+    '{"__proto__":{"polluted":true}}',
+    '{"constructor":{"prototype":{"polluted":true}}}',
+  ].map((text) => () => JSON.parse(text)),
+  () => deep(50),
+  () => deep(3000),
+  () => Array.from({ length: 2000 }, () => 'x'),
+  () => Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`key ${index}`, index])),
+];
+const strange: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom(...STRANGE),
+  fc.constantFrom(...STRANGE_GROUPS).map((make) => make()),
+);
 const KEYS = ['__proto__', 'constructor', 'toString', 'extra', '', 'x'.repeat(3000), '\u001b[31m'];
 
 /** Whether it has an end that recursion reaches. */
@@ -240,7 +239,7 @@ interface JsonEdit {
 const jsonEdit: fc.Arbitrary<JsonEdit> = fc.record({
   at: part,
   kind: fc.constantFrom('replace', 'replace', 'remove', 'add'),
-  value: fc.oneof(fc.constantFrom(...STRANGE), fc.jsonValue({ maxDepth: 2 })),
+  value: fc.oneof(strange, fc.jsonValue({ maxDepth: 2 })),
   key: fc.oneof(fc.constantFrom(...KEYS), fc.string({ maxLength: 5 })),
 });
 
@@ -249,7 +248,7 @@ export function damagedJson(samples: readonly unknown[]): fc.Arbitrary<unknown> 
   const damaged = fc
     .record({ sample: fc.constantFrom(...samples), edits: fc.array(jsonEdit, { maxLength: 4 }) })
     .map(({ sample, edits }) => edits.reduce(applyJsonEdit, structuredClone(sample)));
-  return fc.oneof({ weight: 8, arbitrary: damaged }, fc.constantFrom(...STRANGE), fc.jsonValue());
+  return fc.oneof({ weight: 8, arbitrary: damaged }, strange, fc.jsonValue());
 }
 
 function applyJsonEdit(document: unknown, { at, kind, value, key }: JsonEdit): unknown {
