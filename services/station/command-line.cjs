@@ -86,14 +86,11 @@ async function start({ yes, passedOn }) {
   const terminal = createTerminal({ logPath: path.join(data, 'install.log') });
   await prepare(terminal, { purpose: 'start', yes });
   await buildBundles(terminal, REPOSITORY);
-  return handOver(
-    process.execPath,
-    ['--enable-source-maps', '--max-semi-space-size=1', path.join('dist', 'station.js'), ...passedOn],
-    {
-      env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
-      lock,
-    },
-  );
+  // Without source maps: the first error would load them, for good. NODE_OPTIONS=--enable-source-maps where one is sought.
+  return handOver(process.execPath, ['--max-semi-space-size=1', path.join('dist', 'station.js'), ...passedOn], {
+    env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
+    lock,
+  });
 }
 
 async function test({ yes, passedOn }) {

@@ -254,7 +254,7 @@ async function startController(
 ): Promise<RunningController> {
   const healthPort = await freePort();
   // As `npm run controller` does it.
-  const flags = ['--enable-source-maps', '--max-semi-space-size=1'];
+  const flags = ['--max-semi-space-size=1'];
   const child = spawn(process.execPath, [...flags, join(packageFolder, 'dist', 'controller.js')], {
     env: { ...base, SILVASONIC_CONTROLLER_PORT: String(healthPort), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
