@@ -5,12 +5,13 @@
 import { once } from 'node:events';
 import { ReadStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { type Readable, Transform } from 'node:stream';
+import { pipeline, type Readable, Transform } from 'node:stream';
 import send from '@fastify/send';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { FLAC_HEAD_BYTES, readFlacHead, withFlacRate } from '../shared/flac.ts';
+import { FLAC_HEAD_BYTES, readFlacHead } from '../shared/flac.ts';
 import { type Folder, withFile, withFolder } from '../shared/folders.ts';
 import { frameBytesOf, headerBytesOf, MAX_HEADER_BYTES, readWavFormat } from '../shared/wav.ts';
+import { createFlacSlower } from './recordings-slow-flac.ts';
 
 export interface SoundFile {
   /** Below the workspace. */
@@ -36,14 +37,14 @@ export async function sendFile(
 ): Promise<FastifyReply | null> {
   return await withFolder(workspace, file.folder, (folder) =>
     withFile(folder, file.name, async (handle) => {
-      const head = file.slower === undefined ? null : await slowHead(handle, file.slower);
-      if (file.slower !== undefined && head === null) return null;
       // Of an open file this is the file itself, wherever its name leads by now.
       const place = `/proc/self/fd/${handle.fd}`;
-      const { statusCode, headers, stream } = await send(request.raw, place, {
-        contentType: false,
-        cacheControl: false,
-      });
+      const slowed = file.slower === undefined ? null : await slowedForm(handle, file.slower);
+      if (file.slower !== undefined && slowed === null) return null;
+      // What has to be gone through from its beginning is sent whole.
+      const acceptRanges = slowed?.kind !== 'frames';
+      const options = { contentType: false, cacheControl: false, acceptRanges };
+      const { statusCode, headers, stream } = await send(request.raw, place, options);
       if (stream instanceof ReadStream) await once(stream, 'open');
       const disposition = file.download ? 'attachment' : 'inline';
       void reply.code(statusCode).headers({
@@ -52,22 +53,29 @@ export async function sendFile(
         'content-type': file.type,
         'content-disposition': `${disposition}; filename="${file.name}"`,
       });
-      return reply.send(head === null ? stream : withHead(stream, head, offsetOf(headers)));
+      if (slowed === null || statusCode >= 300) return reply.send(stream);
+      const changed = slowed.kind === 'head' ? withHead(stream, slowed.head, offsetOf(headers)) : slowed.change(stream);
+      return reply.send(changed);
     }),
   );
 }
 
-/** The head that makes players play a recording slower: it names a lower rate. null: it is none of ours. */
-async function slowHead(file: FileHandle, times: number): Promise<Buffer | null> {
-  const bytes = Buffer.alloc(Math.max(MAX_HEADER_BYTES, FLAC_HEAD_BYTES));
-  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
-  return slowedHead(bytes.subarray(0, bytesRead), times);
-}
+/** `head`: the first bytes name the lower rate. `frames`: all the way through. */
+type SlowedForm = { kind: 'head'; head: Buffer } | { kind: 'frames'; change(stream: Readable): Readable };
 
 /** null: it is neither WAV nor FLAC as recorder and processor make them. */
+async function slowedForm(file: FileHandle, times: number): Promise<SlowedForm | null> {
+  const bytes = Buffer.alloc(Math.max(MAX_HEADER_BYTES, FLAC_HEAD_BYTES));
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+  const start = bytes.subarray(0, bytesRead);
+  if (readFlacHead(start) !== null)
+    return { kind: 'frames', change: (stream) => through(stream, createFlacSlower(times)) };
+  const head = slowedHead(start, times);
+  return head === null ? null : { kind: 'head', head };
+}
+
+/** The head of a WAV file with a lower rate, at which players play it; null: it is none of ours. */
 export function slowedHead(head: Buffer, times: number): Buffer | null {
-  const flac = readFlacHead(head);
-  if (flac !== null) return withFlacRate(head.subarray(0, FLAC_HEAD_BYTES), Math.round(flac.rate / times));
   const wav = readWavFormat(head);
   if (wav === null) return null;
   const slowed = Buffer.from(head.subarray(0, headerBytesOf(wav)));
@@ -84,7 +92,7 @@ function offsetOf(headers: Readonly<Record<string, string>>): number {
 }
 
 /** Puts `head` over the file's first bytes, whichever part of them is sent. */
-export function withHead(stream: Readable, head: Buffer, offset: number): Transform {
+export function withHead(stream: Readable, head: Buffer, offset: number): Readable {
   let at = offset;
   const overlay = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -94,7 +102,11 @@ export function withHead(stream: Readable, head: Buffer, offset: number): Transf
       done(null, bytes);
     },
   });
-  stream.once('error', (error) => overlay.destroy(error));
-  overlay.once('close', () => stream.destroy());
-  return stream.pipe(overlay);
+  return through(stream, overlay);
+}
+
+/** Whoever hangs up ends both. */
+function through(stream: Readable, change: Transform): Readable {
+  pipeline(stream, change, () => {});
+  return change;
 }

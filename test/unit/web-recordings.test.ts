@@ -6,7 +6,6 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseSegmentName, workspaceName } from '../../services/shared/contract.ts';
-import { readFlacHead } from '../../services/shared/flac.ts';
 import { endlessWavHeader, readWavFormat, type WavFormat, wavHeader } from '../../services/shared/wav.ts';
 import { minutesOf } from '../../services/web/pages/recordings.tsx';
 import { compareSegments, listDay, newestPicture, readSound, withWorkspace } from '../../services/web/recordings.ts';
@@ -167,15 +166,6 @@ describe('a head that plays slower', () => {
     const slowed = slowedHead(Buffer.concat([head, Buffer.from('samples')]), 10);
     expect(slowed && readWavFormat(slowed)).toEqual({ ...format, rate: 38_400 });
     expect(slowed?.readUInt32LE(slowed.length - 4)).toBe(1200);
-  });
-
-  test('of FLAC: the same', () => {
-    const head = Buffer.alloc(42);
-    head.write('fLaC');
-    head.writeUInt32BE(34, 4);
-    head.writeBigUInt64BE((384_000n << 44n) | (1n << 41n) | (23n << 36n) | 7_680_000n, 18);
-    const slowed = slowedHead(head, 10);
-    expect(slowed && readFlacHead(slowed)).toEqual({ rate: 38_400, channels: 2, bitsPerSample: 24, frames: 7_680_000 });
   });
 
   test('of nothing else', () => {
