@@ -159,7 +159,9 @@ describe.each(SERVICES)('%s', (name) => {
   test('starts at boot, without a network, and again when it ends', () => {
     expect(unit.get('Install.WantedBy')).toEqual(['multi-user.target default.target']);
     expect(unit.get('Quadlet.DefaultDependencies')).toEqual(['false']);
-    expect(unit.get('Service.Restart') ?? ['no']).toEqual([service.restart]);
+    expect(unit.get('Service.Restart')).toEqual([service.restart === 'no' ? 'on-failure' : service.restart]);
+    // Who waits for a file by itself must not be kept down by the one that failed to make it.
+    expect(unit.get('Unit.Requires')).toBeUndefined();
     // The name by which the others reach it.
     if (service.restart !== 'no') expect(args.get('network-alias')).toBe(name);
   });
