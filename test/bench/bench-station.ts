@@ -76,7 +76,8 @@ const RANDOM_MS = 250;
 
 const idOf = (serial: string): string => `1234-5678-${serial}`;
 
-export async function createBenchStation(): Promise<BenchStation> {
+/** @param tickSeconds the loop's longest pause */
+export async function createBenchStation(tickSeconds: number): Promise<BenchStation> {
   const engine = stationEngine();
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-bench-'));
   const cleanups: (() => Promise<unknown> | unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
@@ -87,7 +88,7 @@ export async function createBenchStation(): Promise<BenchStation> {
   try {
     const images = derivedImages(engine);
     cleanups.push(() => images.remove());
-    const made = await make({ folder, images, cleanups });
+    const made = await make({ folder, images, cleanups, tickSeconds });
     return { ...made, remove };
   } catch (error) {
     await remove();
@@ -96,12 +97,13 @@ export async function createBenchStation(): Promise<BenchStation> {
 }
 
 interface Making {
+  tickSeconds: number;
   folder: string;
   images: DerivedImages;
   cleanups: (() => Promise<unknown> | unknown)[];
 }
 
-async function make({ folder, images, cleanups }: Making): Promise<Omit<BenchStation, 'remove'>> {
+async function make({ folder, images, cleanups, tickSeconds }: Making): Promise<Omit<BenchStation, 'remove'>> {
   const engine = stationEngine();
   await images.build(startedBy(SCRIPT));
   const requests = tapRequests();
@@ -114,6 +116,7 @@ async function make({ folder, images, cleanups }: Making): Promise<Omit<BenchSta
       SILVASONIC_RECORDER_IMAGE: images.reference,
       // Otherwise what was unplugged would go on for three seconds beside the next measurement.
       SILVASONIC_OFFLINE_GRACE_S: '0',
+      SILVASONIC_RECONCILE_INTERVAL_S: String(tickSeconds),
     },
   });
   cleanups.push(() => station.remove());

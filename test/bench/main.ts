@@ -34,11 +34,15 @@ interface Extent {
   slowStopRounds: number;
   idleWindows: number;
   idleWindowMs: number;
+  /** Of the controller. Two ticks of 30 s are a minute; a short window has short ticks, so that it holds two as well. */
+  tickSeconds: number;
+  killsPerWindow: number;
   cycleWindowMs: number;
   growthCycles: number;
   plans: number;
 }
 
+const TEN = 10;
 const FULL: Extent = {
   nudges: 30,
   manyAtOnce: 30,
@@ -46,6 +50,8 @@ const FULL: Extent = {
   slowStopRounds: 30,
   idleWindows: 3,
   idleWindowMs: 60_000,
+  tickSeconds: 30,
+  killsPerWindow: TEN,
   cycleWindowMs: 30_000,
   growthCycles: 10_000,
   plans: 5,
@@ -57,12 +63,13 @@ const QUICK: Extent = {
   slowStopRounds: 1,
   idleWindows: 1,
   idleWindowMs: 20_000,
+  tickSeconds: 10,
+  killsPerWindow: 5,
   cycleWindowMs: 4000,
   growthCycles: 2000,
   plans: 1,
 };
 
-const TEN = 10;
 const CRASHING = 2;
 /** Only after so much good running a restart is immediate. */
 const GOOD_AFTER_MS = 60_000;
@@ -106,7 +113,7 @@ async function bench(extent: Extent): Promise<Result> {
   const interrupted = interruption();
   const removeEngine = await prepareEngine();
   try {
-    const station = await createBenchStation();
+    const station = await createBenchStation(extent.tickSeconds);
     let rows: Row[];
     try {
       rows = await Promise.race([measureAll(station, extent, progress), interrupted]);
@@ -124,26 +131,23 @@ async function bench(extent: Extent): Promise<Result> {
 
 async function measureAll(bench: BenchStation, extent: Extent, progress: Progress): Promise<Row[]> {
   const ten = await plugMany(bench, TEN, 'switched');
-  const nudges = await measureNudges(bench, ten, extent.nudges, progress);
-  const many = await measureMany(bench, ten, extent.manyAtOnce, progress);
-  const plugs = await measurePlugs(bench, lastBody(bench, first(ten)), extent.plugs, progress);
-
   const recording = await plugMany(bench, TEN, 'recording');
   const crashing = await plugMany(bench, CRASHING, 'crashing');
+  const other = await plugMany(bench, 1, 'other');
   for (const microphone of recording) bench.setDeed(microphone, 'record');
   for (const microphone of crashing) bench.setDeed(microphone, 'crash');
-  for (const microphone of ten) bench.setDeed(microphone, 'stubborn');
+  // Ten record from here on, as they do where a microphone more is switched on or plugged in.
   await bench.switchOn(recording);
   const beganMs = Date.now();
   await bench.write(crashing, true);
   bench.nudge();
-  const [other] = await plugMany(bench, 1, 'other');
-  const stops = await measureStops(bench, {
-    stubborn: ten,
-    other: first(other === undefined ? [] : [other]),
-    rounds: extent.slowStopRounds,
-    progress,
-  });
+
+  const nudges = await measureNudges(bench, ten, extent.nudges, progress);
+  const many = await measureMany(bench, ten, extent.manyAtOnce, progress);
+  const plugs = await measurePlugs(bench, lastBody(bench, first(ten)), extent.plugs, progress);
+  for (const microphone of ten) bench.setDeed(microphone, 'stubborn');
+  const rounds = extent.slowStopRounds;
+  const stops = await measureStops(bench, { stubborn: ten, other: first(other), rounds, progress });
   const core = await measureCore(extent.growthCycles, extent.plans, progress);
   progress('until the recorders have run well for a minute');
   await sleep(Math.max(0, beganMs + GOOD_AFTER_MS + 3000 - Date.now()));
@@ -169,7 +173,7 @@ async function measureAll(bench: BenchStation, extent: Extent, progress: Progres
     ...plugs,
     steady.kill,
     crash,
-    ...idleRows(steady.idle, extent.idleWindowMs),
+    ...idleRows(steady.idle, extent.idleWindowMs, extent.tickSeconds),
     ...memory,
     ...core.rows,
   ];
@@ -188,8 +192,8 @@ async function measureSteady(
     // The first ones killed must have run well for as long as the last ones.
     if (window > 0) await sleep(Math.max(0, GOOD_AFTER_MS + 10_000 - extent.idleWindowMs));
     await bench.settle();
-    idle.push(await measureIdle(bench, extent.idleWindowMs));
-    const { floor, ours } = await measureKills(bench, recording, progress);
+    idle.push(await measureIdle(bench, extent.idleWindowMs, extent.tickSeconds));
+    const { floor, ours } = await measureKills(bench, recording.slice(0, extent.killsPerWindow), progress);
     kills.floor.push(...floor);
     kills.ours.push(...ours);
   }
@@ -210,7 +214,11 @@ async function measureCostByNumber(
   await bench.switchOff(recording.slice(1));
   await bench.settle();
   progress('cycles with one microphone');
-  const ofOne = await measureCycles(bench, await measureIdle(bench, extent.cycleWindowMs), extent.cycleWindowMs);
+  const ofOne = await measureCycles(
+    bench,
+    await measureIdle(bench, extent.cycleWindowMs, extent.tickSeconds),
+    extent.cycleWindowMs,
+  );
   return new Map([
     [1, ofOne.cpuMsPerCycle],
     [recording.length, ofTen.cpuMsPerCycle],

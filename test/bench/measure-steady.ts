@@ -15,8 +15,11 @@ export interface IdleCost {
   redisConnections: number;
 }
 
-/** What the controller costs per minute while nothing happens. `windowMs`: how long it is watched. */
-export async function measureIdle(bench: BenchStation, windowMs: number): Promise<IdleCost> {
+/**
+ * What the controller costs per minute while nothing happens. Processor time goes by the clock. What is asked goes by the
+ * ticks, and every other one asks more: so two ticks are what counts as the minute that they usually take.
+ */
+export async function measureIdle(bench: BenchStation, windowMs: number, tickSeconds: number): Promise<IdleCost> {
   const pid = pidOf(bench);
   const look = async () => ({
     redis: await redisConnections(bench),
@@ -29,16 +32,17 @@ export async function measureIdle(bench: BenchStation, windowMs: number): Promis
   await sleep(windowMs);
   const after = await look();
   const perMinute = MINUTE_MS / (after.atMs - before.atMs);
+  const perTwoTicks = (2000 * tickSeconds) / (after.atMs - before.atMs);
   return {
     cpuSeconds: ((after.cpu - before.cpu) / 1000) * perMinute,
-    statements: (after.statements - before.statements) * perMinute,
-    engineCalls: (after.engine - before.engine) * perMinute,
-    redisConnections: (after.redis - before.redis) * perMinute,
+    statements: Math.round((after.statements - before.statements) * perTwoTicks),
+    engineCalls: Math.round((after.engine - before.engine) * perTwoTicks),
+    redisConnections: Math.round((after.redis - before.redis) * perMinute),
   };
 }
 
-export function idleRows(costs: readonly IdleCost[], windowMs: number): Row[] {
-  const scaled = windowMs < MINUTE_MS ? ` (of ${windowMs / 1000} s, scaled)` : '';
+export function idleRows(costs: readonly IdleCost[], windowMs: number, tickSeconds: number): Row[] {
+  const scaled = windowMs < MINUTE_MS ? ` (scaled: ${windowMs / 1000} s, ticks of ${tickSeconds} s)` : '';
   const row = (name: string, values: number[], unit: string, bar: number): Row =>
     compare({
       name: `ten idle microphones, per minute${scaled}: ${name}`,
