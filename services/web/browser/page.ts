@@ -88,16 +88,19 @@ function showLevels(levels: Levels): void {
 
 /** The processor draws within seconds of a file's end, or when it finds the time. */
 const PICTURE_MS = [3000, 12_000];
+/** Those that will be asked for; files may end faster than they are drawn. */
+const askedSoon = new WeakSet<HTMLImageElement>();
 
 /** A new file: its picture is asked for a little later, under another address, so that the browser asks at all. */
 function refreshSpectrogram(workspace: string, lastFile: string): void {
   for (const image of document.querySelectorAll<HTMLImageElement>(`img[data-spectrogram="${workspace}"]`)) {
-    if (image.dataset.file === lastFile) continue;
+    if (image.dataset.file === lastFile || askedSoon.has(image)) continue;
     image.dataset.file = lastFile;
-    for (const [attempt, delayMs] of PICTURE_MS.entries())
+    askedSoon.add(image);
+    for (const delayMs of PICTURE_MS)
       setTimeout(() => {
-        if (image.dataset.file === lastFile)
-          image.src = `${image.src.split('?')[0]}?after=${encodeURIComponent(lastFile)}.${attempt}`;
+        image.src = `${image.src.split('?')[0]}?at=${Date.now()}`;
+        if (delayMs === PICTURE_MS.at(-1)) askedSoon.delete(image);
       }, delayMs);
   }
 }
