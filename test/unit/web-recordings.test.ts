@@ -40,15 +40,18 @@ describe('a day', () => {
     // Never looked into: the next one says how long it is.
     writeFileSync(join(folderOf('raw'), `${named('000010', 2)}.wav`), 'x'.repeat(100));
     record(named('000020', 3), 7);
-    record(named('120000', 4), 10);
+    // One number is missing before it: a file was lost, or removed.
+    record(named('000100', 5), 5);
+    record(named('120000', 6), 10);
     record(named('235955', 1, 'run2'), 10);
     const summary = await within((folder) => createDaySummaries()(folder, WORKSPACE, DAY));
     expect(summary).toMatchObject({
-      count: 5,
-      bytes: 4 * 44 + 100 + 2000 * 37,
-      seconds: 47,
+      count: 6,
+      bytes: 5 * 44 + 100 + 2000 * 42,
+      seconds: 52,
       covered: [
         { from: 0, to: 27 },
+        { from: 60, to: 65 },
         { from: 43_200, to: 43_210 },
         { from: 86_395, to: 86_405 },
       ],
