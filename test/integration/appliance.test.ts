@@ -233,7 +233,7 @@ describe('podman-compose', () => {
       const recorder = await untilRecording(appliance);
       await untilPageAnswers(`http://127.0.0.1:${appliance.webPort}`);
       await appliance.compose('down');
-      await appliance.compose('up', '-d', '--build');
+      await appliance.compose('up', '-d');
       expect(lives([await untilRecording(appliance)])).toEqual(lives([recorder]));
       await appliance.compose('run', '--rm', '--no-deps', '-T', 'controller', 'stop');
       expect((await appliance.containers()).filter(({ State }) => State.Status === 'running')).toEqual([]);

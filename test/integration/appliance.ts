@@ -56,6 +56,7 @@ const COPIED = [
   'profiles',
   'services',
 ];
+const OWN_IMAGES = ['controller', 'web', 'recorder', 'processor'];
 const COMMAND_DEADLINE_MS = 60_000;
 const COMPOSE_DEADLINE_MS = 10 * 60_000;
 
@@ -73,6 +74,9 @@ export async function createAppliance(provider: Provider): Promise<Appliance> {
   let engine = await startOn(storage, join(socketFolder, 'podman.sock'));
   await removeContainers(engine);
   await ensureStandIns(engine, CACHE);
+  // As on a machine that has none of our images yet; what they were built in steps from is kept, and shortens it.
+  if (provider === 'docker-compose')
+    for (const name of OWN_IMAGES) await engine.podman(['untag', `localhost/silvasonic-${name}:latest`]);
   const project = join(folder, basename(folder).toLowerCase());
   for (const name of COPIED) cpSync(resolve(name), join(project, name), { recursive: true });
   const [webPort, controllerPort] = [await freePort(), await freePort()];
