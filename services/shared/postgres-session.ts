@@ -53,7 +53,7 @@ export async function openSession(connection: StoreConnection, options: SessionO
   const makeSocket = (): Promise<Socket> =>
     new Promise((resolve, reject) => {
       if (destroyed) {
-        reject(new Error('The connection to the database was given up.'));
+        reject(new ConnectionError('The connection to the database was given up.'));
         return;
       }
       const { host, port } = connection;
@@ -62,7 +62,7 @@ export async function openSession(connection: StoreConnection, options: SessionO
       socket.setNoDelay(true);
       socket.once('close', () => {
         sockets.delete(socket);
-        reject(new Error(`The connection to ${host}:${port} was closed before it was made.`));
+        reject(new ConnectionError(`The connection to ${host}:${port} was closed before it was made.`));
       });
       socket.once('error', reject);
       socket.once('connect', () => resolve(socket));
@@ -110,9 +110,12 @@ export async function openSession(connection: StoreConnection, options: SessionO
 async function readPassword(password: StoreConnection['password']): Promise<string | null> {
   if (typeof password !== 'function') return password;
   const read = await password();
-  if (!read.ok) throw new Error(read.message);
+  if (!read.ok) throw new ConnectionError(read.message);
   return read.value;
 }
+
+/** There is no connection, for a reason of ours. */
+export class ConnectionError extends Error {}
 
 /** What a deadline that passed throws: nobody knows what became of the work. */
 export class DeadlineError extends Error {}

@@ -6,6 +6,7 @@ import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import type { Clock } from '../shared/clock.ts';
 import { errorText, type Log } from '../shared/log.ts';
 import {
+  ConnectionError,
   DeadlineError,
   openSession,
   type Session,
@@ -55,11 +56,13 @@ export function createPageDatabase(connection: StoreConnection, clock: Clock, lo
     return session;
   };
 
-  const letGo = async (): Promise<void> => {
-    const gone = session;
-    session = null;
-    listening = false;
-    await gone?.then((one) => one.destroy()).catch(() => {});
+  /** Unless somebody has made another one since. */
+  const letGo = async (gone: Promise<Session>): Promise<void> => {
+    if (session === gone) {
+      session = null;
+      listening = false;
+    }
+    await gone.then((one) => one.destroy()).catch(() => {});
   };
 
   const tell = (): void => {
@@ -70,12 +73,13 @@ export function createPageDatabase(connection: StoreConnection, clock: Clock, lo
   const listen = async (): Promise<void> => {
     if (listening || stopped || callbacks.size === 0) return;
     listening = true;
+    const used = open();
     try {
-      const opened = await open();
+      const opened = await used;
       await withDeadline(clock, QUERY_DEADLINE_MS, opened.client.listen(CHANNEL, tell, tell));
     } catch (error) {
       log('warn', `The page does not hear of changes for now: ${errorText(error)}`);
-      await letGo();
+      await letGo(used);
       cancelListenAgain = clock.timer(LISTEN_AGAIN_MS, () => void listen());
     }
   };
@@ -83,8 +87,9 @@ export function createPageDatabase(connection: StoreConnection, clock: Clock, lo
   return {
     async query(work) {
       if (stopped) throw new DatabaseAway('The page is being stopped.');
+      const used = open();
       try {
-        const { database } = await open();
+        const { database } = await used;
         const answer = await withDeadline(clock, QUERY_DEADLINE_MS, work(database));
         void listen();
         return answer;
@@ -92,10 +97,10 @@ export function createPageDatabase(connection: StoreConnection, clock: Clock, lo
         const refusal = refusalOf(error);
         if (refusal !== null) throw new Refusal(refusal, { cause: error });
         if (error instanceof DeadlineError || isConnectionFailure(error)) {
-          await letGo();
-          throw new DatabaseAway(`The database does not answer (${errorText(error)}).`, { cause: error });
+          await letGo(used);
+          throw new DatabaseAway(`The database does not answer (${withoutStatement(error)}).`);
         }
-        throw error;
+        throw error instanceof Error && 'query' in error ? new Error(withoutStatement(error)) : error;
       }
     },
     onChange(callback) {
@@ -113,6 +118,13 @@ export function createPageDatabase(connection: StoreConnection, clock: Clock, lo
   };
 }
 
+/** What is wrong at the root. A statement's parameters may be digests of passwords, and belong into no log and on no page. */
+function withoutStatement(error: unknown): string {
+  let root = error;
+  while (root instanceof Error && root.cause !== undefined) root = root.cause;
+  return errorText(root);
+}
+
 /** What PostgreSQL says of a broken rule, for a person; null: it is something else. */
 function refusalOf(error: unknown): string | null {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
@@ -125,6 +137,7 @@ function refusalOf(error: unknown): string | null {
 /** Everything that is no answer of the server: refused, closed, unknown host; and a server that starts or stops. */
 function isConnectionFailure(error: unknown): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof ConnectionError) return true;
     const code: unknown = Reflect.get(cause, 'code');
     if (typeof code !== 'string') continue;
     if (/^(E[A-Z]+|CONNECTION_|CONNECT_TIMEOUT)/.test(code)) return true;

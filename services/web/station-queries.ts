@@ -101,7 +101,8 @@ export type ConfigChanges = Partial<
 export async function writeStationSettings(database: PageDatabase, changes: Record<string, unknown>): Promise<void> {
   const rows = Object.entries(changes)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => ({ key, value }));
+    // A null of JSON, not one of SQL.
+    .map(([key, value]) => ({ key, value: value === null ? sql`'null'::jsonb` : value }));
   if (rows.length === 0) return;
   await database.query((connection) =>
     connection
