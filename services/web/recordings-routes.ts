@@ -11,11 +11,11 @@ import {
   type SegmentName,
   segmentDay,
 } from '../shared/contract.ts';
-import type { Folder } from '../shared/folders.ts';
-import { isDayName, PROCESSED, RAW, segmentTitle } from '../shared/recordings.ts';
+import { type Folder, withFolder, withRoot } from '../shared/folders.ts';
+import { isDayName, listWorkspaces, PROCESSED, RAW, segmentTitle } from '../shared/recordings.ts';
 import type { DeviceRoute } from './microphone-routes.ts';
 import { deviceName } from './pages/microphone-card.tsx';
-import { DayPage, DaysPage } from './pages/recordings.tsx';
+import { AllPage, DayPage, DaysPage } from './pages/recordings.tsx';
 import {
   type DayEntry,
   listDay,
@@ -73,6 +73,7 @@ export function serveRecordings(page: Page): Recordings {
   app.get<DayRoute>('/microphones/:workspace/recordings/:day', (request, reply) =>
     showDay(page, summaries, request, reply),
   );
+  app.get('/recordings', (request, reply) => showAll(page, request, reply));
   serveFiles(app, within);
 
   return {
@@ -167,6 +168,22 @@ async function nameOf({ ports }: Page, workspace: string): Promise<string> {
   if (!isWorkspaceName(workspace)) throw gone();
   const row = await readDevice(ports.database, workspace);
   return row === null ? workspace : deviceName(row);
+}
+
+/** Every microphone that ever recorded, those too that were forgotten. */
+async function showAll(page: Page, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { devices } = await page.watch.look();
+  const names = new Map(devices.map(({ row }) => [row.workspace, deviceName(row)]));
+  const workspaces = await withRoot(page.settings.recorderWorkspace, async (root) => {
+    const found: { workspace: string; name: string | null; lastDay: string | null }[] = [];
+    for (const workspace of await listWorkspaces(root)) {
+      const days = await withFolder(root, [workspace], listDayNames);
+      found.push({ workspace, name: names.get(workspace) ?? null, lastDay: days?.[0] ?? null });
+    }
+    return found;
+  });
+  const shown = workspaces.filter(({ lastDay }) => lastDay !== null);
+  return page.pages.show(request, reply, AllPage({ context: page.pages.contextOf(request), workspaces: shown }));
 }
 
 async function showDays(

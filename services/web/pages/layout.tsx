@@ -27,6 +27,7 @@ export interface PageProps {
 
 const LINKS = [
   ['/', texts.navigation.dashboard],
+  ['/recordings', texts.navigation.recordings],
   ['/services', texts.navigation.services],
   ['/profiles', texts.navigation.profiles],
   ['/events', texts.navigation.events],

@@ -34,13 +34,13 @@ export function MicrophonePage({ view, form, recordings }: MicrophonePageProps):
           {parts.get('state')}
           {parts.get('listen')}
           {recordings}
+          {parts.get('wellbeing')}
           {parts.get('happened')}
         </div>
         <div>
           {device.row.enrollmentStatus === 'enrolled' && (
             <Settings device={device} profiles={profiles} form={form} context={context} />
           )}
-          {parts.get('wellbeing')}
           {parts.get('device')}
           {parts.get('leave')}
         </div>

@@ -25,6 +25,34 @@ export function RecordingsSection({ workspace, days }: { workspace: string; days
   );
 }
 
+/** The way to the recordings of microphones that nobody knows any more. */
+export function AllPage({
+  context,
+  workspaces,
+}: {
+  context: PageContext;
+  /** `name` null: it was forgotten. */
+  workspaces: readonly { workspace: string; name: string | null; lastDay: string | null }[];
+}): VNode {
+  return (
+    <Page context={context} title={t.title}>
+      <h1>{t.title}</h1>
+      {workspaces.length === 0 && <p>{t.none}</p>}
+      <ul class="list" hidden={workspaces.length === 0}>
+        {workspaces.map(({ workspace, name, lastDay }) => (
+          <li key={workspace} class="row">
+            <a href={`/microphones/${workspace}/recordings`}>{name ?? workspace}</a>
+            <span class="hint">
+              {t.until(lastDay ?? '')}
+              {name === null && `, ${t.forgotten}`}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Page>
+  );
+}
+
 export interface DaysPageProps {
   context: PageContext;
   /** Of the microphone. */
@@ -41,8 +69,9 @@ export function DaysPage({ context, name, workspace, days, earlier, isNewest }: 
   const address = `/microphones/${workspace}/recordings`;
   return (
     <Page context={context} title={t.titleOf(name)}>
-      <p class="up">
-        <a href={`/microphones/${workspace}`}>{t.back}</a>
+      <p class="up row">
+        {name !== workspace && <a href={`/microphones/${workspace}`}>{t.back}</a>}
+        <a href="/recordings">{t.all}</a>
       </p>
       <h1>{t.titleOf(name)}</h1>
       <p class="hint">{t.utc}</p>
@@ -153,7 +182,8 @@ export function DayPage({ context, name, workspace, summary, entries, hours, ear
   return (
     <Page context={context} title={t.of(name, summary.day)}>
       <p class="up row">
-        <a href={`/microphones/${workspace}`}>{t.back}</a> <a href={address}>{t.days}</a>
+        {name !== workspace && <a href={`/microphones/${workspace}`}>{t.back}</a>}
+        <a href={address}>{t.days}</a>
       </p>
       <h1>{t.of(name, summary.day)}</h1>
       <p class="hint">{inShort(summary)}</p>
