@@ -78,8 +78,9 @@ export function readProfileForm(fields: Readonly<Record<string, string | undefin
 
 /** Of a name, in the form that slugs have; empty where nothing is left of it. */
 export function slugOf(name: string): string {
-  const plain = name.normalize('NFKD').toLowerCase();
+  const plain = name.normalize('NFKD').replace(/\p{M}/gu, '');
   return plain
+    .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 60)
     .replace(/^-+|-+$/g, '');
