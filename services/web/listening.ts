@@ -84,7 +84,8 @@ export function serveListening(page: Page): Listening {
       forget();
       throw nothingToHear(reply);
     }
-    hearing.stop = () => reply.raw.end();
+    // At once: what still waits to be sent is not to be heard either.
+    hearing.stop = () => void reply.raw.destroy();
     reply.raw.once('close', forget);
     if (reply.raw.destroyed) forget();
   };
