@@ -123,7 +123,7 @@ describe('docker-compose', () => {
   test('switched off and on in the page', async () => {
     const visitor = await setUpPage(appliance, local);
     const path = `/microphones/${appliance.recordings().split('/').at(-1)}/enabled`;
-    await visitor.post(path, { enabled: 'no' });
+    await visitor.post(path, { enabled: 'no', confirmed: 'yes' });
     await until(async () => {
       const left = await appliance.recorders();
       if (left.length > 0) throw new Error('it still records');
