@@ -263,7 +263,8 @@ async function setUpPage(appliance: Appliance, address: string): Promise<Visitor
     const token = /name="token" value="([^"]+)"/.exec(await request(form))?.[1] ?? '';
     await request(path, { method: 'POST', body: new URLSearchParams({ ...fields, token }) });
   };
-  const code = readFileSync(join(appliance.workspace, 'web', 'setup-code'), 'utf8').trim();
+  // The page makes it once it has reached the database.
+  const code = await until(() => readFileSync(join(appliance.workspace, 'web', 'setup-code'), 'utf8').trim());
   await post('/setup', '/setup', { code, password: PASSWORD, repeat: PASSWORD });
   return { post: (path, fields) => post('/', path, fields) };
 }
