@@ -19,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { samplesOf, soundFacts } from '../integration/processor-process.ts';
 import { createTestStation, type TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
+import type { PluggedDevice } from '../integration/usb-tree.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
 import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
 
@@ -26,6 +27,7 @@ let folder: string;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
+let umik: PluggedDevice;
 let workspace: string;
 /** Of the microphone's page. */
 let address: string;
@@ -40,7 +42,7 @@ beforeAll(async () => {
   const packageFolder = await buildPage(folder);
   await station.start();
   await station.stationId();
-  station.plug(umik1());
+  umik = station.plug(umik1());
   const row = await station.until('it has a row', async () => (await station.devices())[0]);
   workspace = row.workspace;
   await station.update(row.id, { settings: station.sql.json({ segmentSeconds: 2 }) });
@@ -116,9 +118,9 @@ describe('a day', () => {
     await browser.page.locator('#recordings').getByRole('link', { name: day }).waitFor();
     expect(await browser.page.locator('#recordings').innerText()).toMatch(/\d+ recordings · .* · .*B/);
     expect(await browser.page.locator('#recordings svg rect').count()).toBeGreaterThan(0);
-    await browser.page.getByRole('link', { name: 'Recordings', exact: true }).click();
+    await browser.page.locator('#recordings').getByRole('link', { name: 'Recordings' }).click();
     await browser.page.getByRole('heading', { level: 1, name: 'Recordings of UMIK-1' }).waitFor();
-    await browser.page.getByRole('link', { name: day }).click();
+    await browser.page.locator('main').getByRole('link', { name: day }).click();
     await browser.page.getByRole('heading', { level: 1, name: day }).waitFor();
     expect(await browser.page.locator('article.recording').count()).toBeGreaterThan(1);
   });
@@ -284,4 +286,22 @@ test('archived as FLAC a recording plays slower too, and what is without copies 
   renameSync(data('processed', day, `${one}.flac`), join(folder, 'aside.flac'));
   await browser.page.reload();
   expect(await play(browser.page, `${article} audio[src*="/raw/"]`, 0.3)).toBeCloseTo(await seconds(archived), 1);
+});
+
+test('a microphone that was forgotten leaves its recordings, and the way to them', async () => {
+  const { id } = await station.untilPhase('recording');
+  await station.sql`update devices set enabled = false where id = ${id}`;
+  await station.nudge();
+  await station.untilPhase('disabled', id);
+  station.usb.unplug(umik);
+  await station.until(
+    'it is offline',
+    async () => (await station.devices()).find((one) => one.id === id)?.status === 'offline',
+  );
+  await station.sql`delete from devices where id = ${id}`;
+  await browser.page.goto(`${page.address}/recordings`);
+  await browser.page.getByText('a microphone that was forgotten').waitFor();
+  await browser.page.getByRole('link', { name: workspace }).click();
+  await browser.page.getByRole('link', { name: day }).click();
+  expect(await browser.page.locator('article.recording').count()).toBeGreaterThan(1);
 });
