@@ -183,6 +183,7 @@ export const texts = {
       write_failed: 'the disk refused',
     },
     nobody: 'nobody',
+    nothingWaits: 'nothing unusual',
     people: (count: number) => plural(count, 'person', 'people'),
     events: 'What happened',
     noEvents: 'Nothing yet.',

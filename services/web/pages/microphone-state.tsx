@@ -142,7 +142,7 @@ function runFacts(status: RecorderStatus): (readonly [string, ComponentChildren]
   const { rate, frames, lostFrames, overruns, restarts, clock, bufferSeconds, disk } = status;
   const lostSeconds = rate > 0 ? lostFrames / rate : 0;
   return [
-    [t.facts.recorded, rate > 0 ? <Length seconds={frames / rate} /> : texts.general.unknown],
+    [t.facts.recorded, rate > 0 ? <Length seconds={inSteps(frames / rate)} /> : texts.general.unknown],
     [
       t.facts.lost,
       <span class={lostFrames > 0 ? 'bad' : undefined}>
@@ -155,8 +155,17 @@ function runFacts(status: RecorderStatus): (readonly [string, ComponentChildren]
     ...(restarts === undefined ? [] : [[t.facts.restarts, String(restarts)] as const]),
     ...(clock === undefined ? [] : [[t.facts.clock, clockInWords(clock)] as const]),
     ...(bufferSeconds == null ? [] : [[t.facts.buffer, t.seconds(bufferSeconds)] as const]),
-    ...(disk === undefined ? [] : [[t.facts.queued, formatBytes(disk.queuedBytes)] as const]),
+    ...(disk === undefined ? [] : [[t.facts.queued, queuedInWords(status, disk.queuedBytes)] as const]),
   ];
+}
+
+/** A second or two always wait. */
+const USUAL_SECONDS = 3;
+const MOST_SAMPLE_BYTES = 4;
+
+function queuedInWords({ rate, channels }: RecorderStatus, bytes: number): VNode {
+  const isUsual = bytes <= rate * channels * MOST_SAMPLE_BYTES * USUAL_SECONDS;
+  return <span class={isUsual ? undefined : 'bad'}>{isUsual ? t.nothingWaits : formatBytes(bytes)}</span>;
 }
 
 function clockInWords({ synchronised, steps }: NonNullable<RecorderStatus['clock']>): VNode {
@@ -170,7 +179,13 @@ export function Length({ seconds }: { seconds: number }): VNode {
   const whole = Math.round(seconds);
   if (seconds < 100) return <>{t.seconds(seconds)}</>;
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
-  return <>{hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${whole % 60} s`}</>;
+  if (hours > 0) return <>{`${hours} h ${minutes} min`}</>;
+  return <>{whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`}</>;
+}
+
+/** What grows all the time is told by the minute: each change goes over a field's connection. Seconds. */
+function inSteps(seconds: number): number {
+  return seconds < 60 ? Math.floor(seconds / 10) * 10 : Math.floor(seconds / 60) * 60;
 }
 
 function Gaps({ status }: { status: RecorderStatus }): VNode | null {
