@@ -22,8 +22,9 @@ export function profileDigest(row: string): string {
 const digest = (row: string): SQL => sql.raw(profileDigest(row));
 
 /**
- * Inserts what is missing. A profile that still is as its seed was follows the new seed; one that somebody edited, or
- * made himself under the same slug, is left as it is. Writes nothing where nothing changes.
+ * Inserts what is missing. A profile that still is as its seed was follows the new seed, and so does one that was edited
+ * and then reset to what its seed is now; one that somebody edited, or made himself under the same slug, is left as it is.
+ * Writes nothing where nothing changes.
  */
 export async function seedProfiles({ database }: Session, seeds: readonly SeedProfile[]): Promise<void> {
   if (seeds.length === 0) return;
@@ -35,7 +36,7 @@ export async function seedProfiles({ database }: Session, seeds: readonly SeedPr
     ), due as (
       select seed.* from seed left join ${microphoneProfiles} as kept using (slug)
       where kept.slug is null
-        or (kept.is_system and kept.seed_hash = ${digest('kept')} and kept.seed_hash <> seed.digest)
+        or (kept.is_system and kept.seed_hash <> seed.digest and ${digest('kept')} in (kept.seed_hash, seed.digest))
     )
     insert into ${microphoneProfiles} as kept
       (slug, name, description, manufacturer, model, config, is_system, seed_hash)
@@ -43,7 +44,7 @@ export async function seedProfiles({ database }: Session, seeds: readonly SeedPr
     on conflict (slug) do update set
       name = excluded.name, description = excluded.description, manufacturer = excluded.manufacturer,
       model = excluded.model, config = excluded.config, seed_hash = excluded.seed_hash
-    where kept.is_system and kept.seed_hash = ${digest('kept')}`);
+    where kept.is_system and ${digest('kept')} in (kept.seed_hash, excluded.seed_hash)`);
 }
 
 /** Inserts the services that have no row yet. */

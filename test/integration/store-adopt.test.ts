@@ -142,6 +142,19 @@ describe('profiles that come with a release', () => {
     ]);
   });
 
+  test('one that was edited, and reset to what a later release ships, follows the one after that', async () => {
+    await fresh();
+    await untilRead(openStore(access, { seedProfiles: [seedProfile('reset')] }).store);
+    const sql = openConsole(access);
+    await sql`update microphone_profiles set config = jsonb_set(config, '{segmentSeconds}', '30')`;
+    const later = { ...hour('reset').config, segmentSeconds: 600 };
+    await untilRead(openStore(access, { seedProfiles: [seedProfile('reset', { config: later })] }).store);
+    await sql`update microphone_profiles set config = ${sql.json(JSON.parse(JSON.stringify(later)))}`;
+    await untilRead(openStore(access, { seedProfiles: [seedProfile('reset', { config: later })] }).store);
+    const { profiles } = await untilRead(openStore(access, { seedProfiles: [hour('reset')] }).store);
+    expect(profiles.map(({ config }) => config.ok && config.value.segmentSeconds)).toEqual([900]);
+  });
+
   test('the same seeds again write nothing', async () => {
     await fresh();
     const seedProfiles = ['one', 'two'].map((slug) => seedProfile(slug));
