@@ -111,7 +111,7 @@ export const hardwareFaults: readonly Fault[] = [
       if (sticks.length >= MOST_STICKS) return false;
       const model = random.pick<Model>(['umik', 'rode', 'plain', 'webcam']);
       const serial = random.pick([null, 'A1', 'A1', 'B2', `N${sticks.length}`]);
-      const stick: Stick = { model, serial, port: null, stay: 0, card: 0, missed: false, cardLate: false };
+      const stick: Stick = { model, serial, port: null, stay: 0, seenStay: 0, card: 0, missed: false, cardLate: false };
       sticks.push(stick);
       arrive(run, random, stick, freePort(run, random));
       plugged(run, 'new:', stick);

@@ -34,6 +34,7 @@ export function watchEngine(run: Run): void {
     run.made.set(container.id, {
       stick: null,
       stay: 0,
+      seenStay: 0,
       restartToken: serviceRow(run, container)?.restartToken ?? row?.restartToken ?? '',
       profileSlug: row?.profileSlug ?? null,
       settings: row?.settings,
@@ -74,7 +75,7 @@ function started(run: Run, container: SimulatedContainer): void {
     // As the real one: what it cannot open it says, and ends.
     if (busy) clock.after(60, () => engine.kill(container, 11));
     else if (stick === undefined) clock.after(60, () => engine.kill(container, 10));
-    else Object.assign(made, { stick, stay: stick.stay });
+    else Object.assign(made, { stick, stay: stick.stay, seenStay: stick.seenStay });
   }
   countStart(run, container.deviceId || (container.spec.labels[LABEL.service] ?? ''));
 }
@@ -123,14 +124,17 @@ function explanation(run: Run, container: SimulatedContainer, made: Made): strin
   if (row === undefined) return 'nobody asks for it';
   if (forbids(row)) return 'it must not run';
   const { stick } = made;
-  if (stick === null || stick.stay !== made.stay || stickOf(run, row) !== stick) return 'its microphone is another one';
+  if (stick === null || stick.stay !== made.seenStay || stickOf(run, row) !== stick)
+    return 'its microphone is another one';
   const { config, profiles } = station.database.state;
   const profile = profiles.find(({ slug }) => slug === row.profileSlug);
   // What cannot be used replaces nothing.
   if (profile === undefined || !profile.config.ok || !row.settings.ok) return null;
   if (row.restartToken !== made.restartToken || row.profileSlug !== made.profileSlug) return 'somebody changed it';
   if (row.settings !== made.settings || profile.config !== made.config) return 'somebody changed its settings';
-  if (config.autoUpdate && updates(run, container)) return 'a release waits';
+  // What a database that is away says now was not heard.
+  const updatesItself = config.autoUpdate || station.disk.lastGood?.config.autoUpdate === true;
+  if (updatesItself && updates(run, container)) return 'a release waits';
   return null;
 }
 
@@ -155,7 +159,9 @@ export function checkInvariants(run: Run, happened: boolean): void {
     if (explanation(run, container, made) !== null) made.explainedAtMs = run.calmMs;
     checkForbidden(run, container, made);
   }
-  for (const row of run.station.database.state.devices) checkTruth(run, row);
+  const { devices } = run.station.database.state;
+  for (const row of devices) checkTruth(run, row);
+  for (const id of run.lies.keys()) if (!devices.some((row) => row.id === id)) run.lies.delete(id);
 }
 
 function checkForbidden(run: Run, container: SimulatedContainer, made: Made): void {
@@ -173,14 +179,17 @@ function isForbidden(run: Run, container: SimulatedContainer): boolean {
   const row = rowOf(run, container.deviceId);
   if (row === undefined || forbids(row) || stickOf(run, row) === undefined) return true;
   // While nothing may be started, nothing is stopped.
-  return hearsAnother(run, container) && row.phase !== 'backoff' && row.phase !== 'blocked';
+  const profile = run.station.database.state.profiles.find(({ slug }) => slug === row.profileSlug);
+  const isUsable = profile?.config.ok === true && row.settings.ok;
+  return isUsable && hearsAnother(run, container) && row.phase !== 'backoff' && row.phase !== 'blocked';
 }
 
 /** Plugs moved between a scan and the start that followed from it: it opened the card that is somebody else's by now. */
 function hearsAnother(run: Run, container: SimulatedContainer): boolean {
   const row = rowOf(run, container.deviceId);
   const stick = run.made.get(container.id)?.stick ?? null;
-  return row !== undefined && stick !== null && stickOf(run, row) !== stick;
+  // Its row may be gone: one that was made while the database was away is not known to the next controller.
+  return row === undefined || (stick !== null && stickOf(run, row) !== stick);
 }
 
 /** What a row says for longer than it takes to find out must be so. */

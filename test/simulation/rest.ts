@@ -5,7 +5,7 @@ import { UPDATE_WAITING } from '../../services/shared/contract.ts';
 import { UMIK_PROFILE } from '../unit/sample-world.ts';
 import { checkInvariants } from './invariants.ts';
 import { cause, fail, note, type Run, stickOf } from './run.ts';
-import { GRACE_MS, TICK_MS } from './simulated-controller.ts';
+import { GOOD_AFTER_MS, TICK_MS } from './simulated-controller.ts';
 import { HELPER, QUIET_DATABASE } from './simulated-database.ts';
 import { quietFaults } from './simulated-engine.ts';
 import { isRunning, isWell } from './simulated-recorder.ts';
@@ -16,13 +16,14 @@ import { isPluggedIn, portPathOf } from './simulated-usb.ts';
 const REST_MS = 700_000;
 /** One recorder after the other takes a new release, the next when this one has proven itself. */
 const UPDATE_MS = 120_000;
-/** Longer than a stall takes, than good running, and than two ticks. */
-const STAYS_MS = 100_000;
 const LOOK_EVERY_MS = 10_000;
-/** Images are looked up at every other tick: until then a release is news that may be acted upon. */
-const NEWS_MS = 2 * TICK_MS + 10_000;
-/** What a cycle and its write take after everything has come to rest. */
-const SETTLED_AFTER_MS = TICK_MS + GRACE_MS;
+/**
+ * So long after all is as wished there may be news: a release is noticed at every other tick, and what runs well for a
+ * minute proves its image, which others may then wait for.
+ */
+const NEWS_MS = GOOD_AFTER_MS + 2 * TICK_MS + 10_000;
+/** After that nothing happens any more. Longer than a stall takes, and than a tick. */
+const QUIET_MS = 40_000;
 
 /** `thorough`: looks on for the whole time, not only until it has stayed as it should be for long. */
 export async function comeToRest(run: Run, thorough: boolean): Promise<void> {
@@ -37,18 +38,16 @@ export async function comeToRest(run: Run, thorough: boolean): Promise<void> {
   while (station.clock.nowMs() - beganMs < boundMs && run.failure === null) {
     mendEdits(run);
     await station.clock.advance(LOOK_EVERY_MS, () => checkInvariants(run, false));
-    const nowMs = station.clock.nowMs();
     complaint = findComplaint(run);
+    const restedMs = restedSinceMs === null ? 0 : station.clock.nowMs() - restedSinceMs;
     if (complaint !== null) {
-      const rested = restedSinceMs !== null && nowMs - restedSinceMs > SETTLED_AFTER_MS;
-      if (rested && nowMs - beganMs > NEWS_MS) break;
+      if (restedMs > NEWS_MS) break;
       restedSinceMs = null;
       continue;
     }
-    if (restedSinceMs === null || nowMs - restedSinceMs < SETTLED_AFTER_MS || nowMs - beganMs < NEWS_MS)
-      writes = station.database.writes;
-    restedSinceMs ??= nowMs;
-    if (nowMs - Math.max(restedSinceMs, beganMs + NEWS_MS) > STAYS_MS && !thorough) break;
+    restedSinceMs ??= station.clock.nowMs();
+    if (restedMs <= NEWS_MS) writes = station.database.writes;
+    if (restedMs > NEWS_MS + QUIET_MS && !thorough) break;
   }
   if (complaint !== null) fail(run, `at rest ${complaint}`);
   if (station.database.writes !== writes) fail(run, 'at rest the database is written to');

@@ -9,6 +9,8 @@ export interface Made {
   /** The microphone that it hears, and which stay of it; null: none, or it has not been started. */
   stick: Stick | null;
   stay: number;
+  /** The stay that it was meant for, which an unreadable USB may have hidden from whoever made it. */
+  seenStay: number;
   restartToken: string;
   profileSlug: string | null;
   settings: unknown;
@@ -25,7 +27,8 @@ export interface Run {
   /** Time that has passed without anything in the controller's way. */
   calmMs: number;
   calmCountedAtMs: number;
-  wasHindered: boolean;
+  /** When it goes on after a hindrance. */
+  calmFromMs: number;
   lastCheckMs: number;
   made: Map<string, Made>;
   /** Containers of others. */
@@ -50,7 +53,7 @@ export function createRun(station: SimulatedStation, traced: boolean): Run {
     station,
     calmMs: 0,
     calmCountedAtMs: 0,
-    wasHindered: true,
+    calmFromMs: 0,
     lastCheckMs: 0,
     made: new Map(),
     foreign: new Set(),
@@ -87,9 +90,18 @@ export function cause(run: Run, deviceId: string): void {
 export const rowOf = ({ station }: Run, id: string): DeviceRow | undefined =>
   station.database.state.devices.find((row) => row.id === id);
 
-/** The microphone that stands on a row's port and is what the row remembers. */
-export const stickOf = ({ station }: Run, row: DeviceRow): Stick | undefined =>
-  station.sticks.find((stick) => isPluggedIn(stick) && portPathOf(stick) === row.portPath && bears(stick, row));
+/**
+ * The microphone that stands on a row's port and is what the row remembers. Of two rows that remember the same, as after
+ * an older database was restored, it is that of the one which is online.
+ */
+export function stickOf({ station }: Run, row: DeviceRow): Stick | undefined {
+  const stick = station.sticks.find((one) => isPluggedIn(one) && portPathOf(one) === row.portPath && bears(one, row));
+  if (stick === undefined || row.status === 'online') return stick;
+  const others = station.database.state.devices.some(
+    (other) => other !== row && other.status === 'online' && other.portPath === row.portPath && bears(stick, other),
+  );
+  return others ? undefined : stick;
+}
 
 export const madeOf = (run: Run, container: SimulatedContainer): Made => {
   const made = run.made.get(container.id);
@@ -123,11 +135,13 @@ export function isHindered({ station }: Run): boolean {
   );
 }
 
-/** Calm time goes on only between two looks of which neither found a hindrance. */
+/** A hindrance may have swallowed a whole tick: only after the next one things take their usual time again. */
+const RECOVERY_MS = 31_000;
+
+/** Calm time goes on while nothing hinders, and nothing did for longer than a tick. */
 export function countCalm(run: Run): void {
   const nowMs = run.station.clock.nowMs();
-  const hindered = isHindered(run);
-  if (!hindered && !run.wasHindered) run.calmMs += nowMs - run.calmCountedAtMs;
-  run.wasHindered = hindered;
+  if (isHindered(run)) run.calmFromMs = nowMs + RECOVERY_MS;
+  run.calmMs += Math.max(0, nowMs - Math.max(run.calmCountedAtMs, run.calmFromMs));
   run.calmCountedAtMs = nowMs;
 }

@@ -12,6 +12,8 @@ export interface Stick {
   port: number | null;
   /** Number of this stay, as the kernel counts devices. */
   stay: number;
+  /** The stay that a scan last told of. */
+  seenStay: number;
   /** As the kernel gives them out: the lowest that is free. */
   card: number;
   /** Not seen by the next scan though it is there. */
@@ -71,7 +73,12 @@ export function scan(sticks: readonly Stick[], fails: boolean, startedAtMs: numb
   if (fails) return { ok: false, error: 'EIO', startedAtMs };
   return {
     ok: true,
-    value: sticks.filter((stick) => isPluggedIn(stick) && !stick.missed).map(seenAs),
+    value: sticks
+      .filter((stick) => isPluggedIn(stick) && !stick.missed)
+      .map((stick) => {
+        stick.seenStay = stick.stay;
+        return seenAs(stick);
+      }),
     startedAtMs,
   };
 }

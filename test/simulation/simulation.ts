@@ -84,7 +84,7 @@ function setUp({ station }: Run, random: Random): void {
   ];
   const first = random.between(0, 1);
   for (const [model, serial] of owned.slice(first, first + random.between(1, 4))) {
-    const stick = { model, serial, port: null, stay: 0, card: 0, missed: false, cardLate: false };
+    const stick = { model, serial, port: null, stay: 0, seenStay: 0, card: 0, missed: false, cardLate: false };
     station.sticks.push(stick);
     plugIn(stick, station.sticks.length, station.sticks);
   }

@@ -1,0 +1,244 @@
+// `npm run mutate`: breaks the core in every small way that Stryker's instrumenter knows, all mutants in one bundle with a
+// switch each, and looks which of them the unit tests, the properties and the simulated worlds let live. Those that live
+// must be explained in `survivors.json`. Options: --seeds 2000, --only plan.ts, --every 10 (a sample), --workers 2.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { Instrumenter } from '@stryker-mutator/instrumenter';
+import { build } from 'esbuild';
+
+const root = join(import.meta.dirname, '..', '..');
+const CORE = [
+  'inventory',
+  'device-identity',
+  'enrollment',
+  'spec',
+  'container-spec',
+  'plan',
+  'plan-memory',
+  'plan-outcome',
+  'plan-telling',
+  'plan-updates',
+  'progress',
+  'loop',
+].map((name) => join(root, 'services/controller', `${name}.ts`));
+
+/** Texts are for people: what they say is not what is tried here. */
+const EXCLUDED = ['StringLiteral', 'Regex'];
+/** Of what is not explained, at most this share may live. */
+const LEAST_SCORE = 0.9;
+/** A mutant that makes the program run in circles. Generous: machines are shared. */
+const GIVEN_UP_AFTER_MS = 600_000;
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '2000' },
+    only: { type: 'string' },
+    every: { type: 'string', default: '1' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+  },
+});
+const seeds = { from: 1, count: Number(values.seeds) };
+const every = Number(values.every);
+const workerCount = Math.max(1, Number(values.workers));
+if (![seeds.count, every, workerCount].every((value) => Number.isInteger(value) && value >= 0) || every < 1) {
+  console.error('Give whole numbers: --seeds 2000 --every 10 --workers 2.');
+  process.exit(64);
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'silvasonic-mutation-'));
+try {
+  process.exitCode = await mutate(join(folder, 'subject.mjs'));
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function mutate(program) {
+  const { files, mutants } = await instrument();
+  await bundle(program, files);
+  const survey = await surveyTests(program);
+  const wanted = mutants.filter(
+    ({ fileName }, index) => index % every === 0 && (values.only === undefined || basename(fileName) === values.only),
+  );
+  console.log(
+    `${wanted.length} mutants of ${mutants.length}, ${Object.keys(survey.tests).length} tests, ${seeds.count} seeds.`,
+  );
+  const results = await tryAll(program, wanted, survey);
+  return report(results, wanted.length === mutants.length);
+}
+
+async function instrument() {
+  const silent = Object.fromEntries(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((name) => [name, () => {}]),
+  );
+  const logger = {
+    ...silent,
+    ...Object.fromEntries(['Trace', 'Debug', 'Info'].map((name) => [`is${name}Enabled`, () => false])),
+  };
+  const sources = CORE.map((name) => ({ name, mutate: true, content: readFileSync(name, 'utf8') }));
+  const options = { plugins: null, excludedMutations: EXCLUDED, ignorers: [], noHeader: false };
+  const { files, mutants } = await new Instrumenter(logger).instrument(sources, options);
+  return { files, mutants: mutants.filter(({ status }) => status !== 'Ignored') };
+}
+
+async function bundle(outfile, files) {
+  const contents = new Map(files.map(({ name, content }) => [name, content]));
+  await build({
+    entryPoints: [join(root, 'test/mutation/subject.ts')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    logLevel: 'error',
+    alias: { vitest: join(root, 'test/mutation/runner.ts') },
+    banner: {
+      js: "import { createRequire as mutationCreateRequire } from 'node:module'; const require = mutationCreateRequire(import.meta.url);",
+    },
+    plugins: [
+      {
+        name: 'mutants',
+        setup({ onLoad }) {
+          onLoad({ filter: /services\/controller\/[a-z-]+\.ts$/ }, ({ path }) =>
+            contents.has(path) ? { contents: contents.get(path), loader: 'ts' } : undefined,
+          );
+        },
+      },
+    ],
+  });
+}
+
+/** A thread with the program in it; `ask` answers `null` when it gave no answer in time. */
+async function openWorker(program, activeMutant) {
+  const worker = new Worker(join(import.meta.dirname, 'worker.js'), { workerData: { program, activeMutant } });
+  const answer = () =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(null), GIVEN_UP_AFTER_MS);
+      const settle = (value) => {
+        clearTimeout(timer);
+        for (const [event, listener] of Object.entries(listeners)) worker.off(event, listener);
+        resolve(value);
+      };
+      const listeners = {
+        message: settle,
+        error: (cause) => settle({ failedToLoad: String(cause) }),
+        exit: () => settle({ failedToLoad: 'the thread ended' }),
+      };
+      for (const [event, listener] of Object.entries(listeners)) worker.on(event, listener);
+    });
+  const ready = await answer();
+  return {
+    loaded: ready?.ready === true,
+    why: ready?.failedToLoad,
+    ask(question) {
+      worker.postMessage(question);
+      return answer();
+    },
+    close: () => worker.terminate(),
+  };
+}
+
+async function surveyTests(program) {
+  const worker = await openWorker(program);
+  const answer = worker.loaded ? await worker.ask({ survey: true }) : { failedToLoad: worker.why };
+  await worker.close();
+  if (answer?.survey === undefined)
+    throw new Error(`Without any mutant the tests do not pass: ${answer?.failedToLoad}`);
+  return answer.survey;
+}
+
+/** Each mutant is tried by the tests that visit it, the quickest first, then by worlds. */
+async function tryAll(program, mutants, { isStatic, tests }) {
+  const atLoad = new Set(isStatic);
+  const byDuration = Object.entries(tests).sort(([, a], [, b]) => a.ms - b.ms);
+  const queue = [...mutants];
+  const results = [];
+  const beganMs = performance.now();
+  let toldMs = beganMs;
+  const work = async () => {
+    let worker = null;
+    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+      // One that is decided at load may be visited by any test.
+      const fresh = atLoad.has(mutant.id);
+      if (fresh || worker === null) {
+        await worker?.close();
+        worker = await openWorker(program, fresh ? mutant.id : undefined);
+      }
+      const visiting = byDuration.filter(([, { mutants: visited }]) => fresh || visited.includes(mutant.id));
+      const answer = worker.loaded
+        ? await worker.ask({ mutant: mutant.id, tests: visiting.map(([name]) => name), seeds })
+        : { killedBy: `it does not load: ${worker.why}` };
+      results.push({
+        mutant,
+        killedBy: answer === null ? 'it runs in circles' : (answer.killedBy ?? null),
+        tests: visiting.length,
+      });
+      if (fresh || answer === null || answer.failedToLoad !== undefined) {
+        await worker.close();
+        worker = null;
+      }
+      const nowMs = performance.now();
+      if (nowMs - toldMs > 10_000) {
+        toldMs = nowMs;
+        const alive = results.filter(({ killedBy }) => killedBy === null).length;
+        console.log(
+          `${results.length} of ${mutants.length} tried in ${((nowMs - beganMs) / 1000).toFixed(0)} s, ${alive} live`,
+        );
+      }
+    }
+    await worker?.close();
+  };
+  await Promise.all(Array.from({ length: workerCount }, work));
+  return results;
+}
+
+/** One line of a mutant that does not change when lines above it do. */
+function describe({ fileName, location, mutatorName, replacement }) {
+  const lines = readFileSync(fileName, 'utf8')
+    .split('\n')
+    .slice(location.start.line, location.end.line + 1);
+  const last = lines.length - 1;
+  lines[last] = lines[last].slice(0, location.end.column);
+  lines[0] = lines[0].slice(location.start.column);
+  const short = (text) => text.replace(/\s+/g, ' ').trim().slice(0, 120);
+  return { file: basename(fileName), mutator: mutatorName, code: short(lines.join(' ')), becomes: short(replacement) };
+}
+
+function report(results, isComplete) {
+  const explained = JSON.parse(readFileSync(join(import.meta.dirname, 'survivors.json'), 'utf8'));
+  const keyOf = ({ file, mutator, code, becomes }) => [file, mutator, code, becomes].join('\n');
+  const reasons = new Map(explained.map((entry) => [keyOf(entry), entry.why]));
+  const alive = results.filter(({ killedBy }) => killedBy === null);
+  const unexplained = [];
+  for (const { mutant, tests } of alive) {
+    const told = describe(mutant);
+    const why = reasons.get(keyOf(told));
+    reasons.delete(keyOf(told));
+    if (why !== undefined) continue;
+    unexplained.push(told);
+    console.log(
+      `lives: ${told.file}:${mutant.location.start.line + 1} ${told.mutator} (${tests} tests visit it)\n    ${told.code}\n → ${told.becomes}`,
+    );
+  }
+  for (const file of CORE.map((name) => basename(name))) {
+    const mine = results.filter(({ mutant }) => basename(mutant.fileName) === file);
+    const killed = mine.filter(({ killedBy }) => killedBy !== null).length;
+    if (mine.length > 0) console.log(`${file.padEnd(22)} ${String(killed).padStart(4)} of ${mine.length} killed`);
+  }
+  const killed = results.length - alive.length;
+  const bySeed = results.filter(({ killedBy }) => killedBy?.startsWith('seed ')).length;
+  const score = killed / Math.max(1, results.length);
+  console.log(
+    `${killed} of ${results.length} mutants killed (${(100 * score).toFixed(1)} %), ${bySeed} of them by worlds alone.`,
+  );
+  console.log(`${alive.length - unexplained.length} that live are explained, ${unexplained.length} are not.`);
+  if (isComplete && reasons.size > 0) {
+    console.log(
+      `survivors.json explains what does not live, or is not there any more:\n${[...reasons.keys()].map((key) => key.replaceAll('\n', ' | ')).join('\n')}`,
+    );
+    return 1;
+  }
+  return score < LEAST_SCORE || unexplained.length > 0 ? 1 : 0;
+}

@@ -1,0 +1,77 @@
+/** What mutants are tried by: the unit tests and properties of the core, then simulated worlds. Bundled with mutants inside. */
+import '../unit/progress.test.ts';
+import '../unit/plan.test.ts';
+import '../unit/plan-properties.test.ts';
+import '../unit/inventory.test.ts';
+import '../unit/spec.test.ts';
+import '../unit/controller.test.ts';
+import '../unit/loop.test.ts';
+import fc from 'fast-check';
+import { simulate } from '../simulation/simulation.ts';
+import { collect } from './runner.ts';
+
+// The same luck for every mutant, and less of it: what properties need many runs for, worlds find.
+fc.configureGlobal({ seed: 7, numRuns: 40, endOnFailure: true });
+
+interface Stryker {
+  activeMutant?: string | undefined;
+  currentTestId?: string | undefined;
+  hitCount?: number | undefined;
+  hitLimit?: number | undefined;
+  mutantCoverage?: { static: Record<string, number>; perTest: Record<string, Record<string, number>> };
+}
+
+/** Set by the thread before this was loaded. */
+const stryker = (globalThis as unknown as { __stryker__: Stryker }).__stryker__;
+/** Loops without end are ended by this many visits of the mutant. */
+const HIT_LIMIT = 3_000_000;
+
+/** Without any mutant: which tests visit which mutants, and how long each takes. Throws where one fails. */
+export async function survey(): Promise<{
+  isStatic: string[];
+  tests: Record<string, { ms: number; mutants: string[] }>;
+}> {
+  const tests: Record<string, { ms: number; mutants: string[] }> = {};
+  const atLoad = Object.keys(stryker.mutantCoverage?.static ?? {});
+  for (const { name, run } of collect()) {
+    stryker.currentTestId = name;
+    const beganMs = performance.now();
+    await run();
+    const ms = performance.now() - beganMs;
+    tests[name] = { ms, mutants: Object.keys(stryker.mutantCoverage?.perTest[name] ?? {}) };
+  }
+  stryker.currentTestId = undefined;
+  return { isStatic: atLoad, tests };
+}
+
+/** Who kills this mutant: a test's name, or a seed; null: it lives. */
+export async function attempt(
+  mutant: string,
+  tests: readonly string[],
+  seeds: { from: number; count: number },
+): Promise<string | null> {
+  stryker.activeMutant = mutant;
+  stryker.hitCount = 0;
+  stryker.hitLimit = HIT_LIMIT;
+  try {
+    const wanted = new Set(tests);
+    const cases = collect();
+    if (cases.length === 1) return cases[0]?.name ?? null;
+    for (const { name, run } of cases) {
+      if (!wanted.has(name)) continue;
+      try {
+        await run();
+      } catch {
+        return name;
+      }
+    }
+    for (let seed = seeds.from; seed < seeds.from + seeds.count; seed += 1) {
+      stryker.hitCount = 0;
+      const { failure } = await simulate(seed);
+      if (failure !== null) return `seed ${seed}: ${failure.what}`;
+    }
+    return null;
+  } finally {
+    stryker.activeMutant = undefined;
+  }
+}
