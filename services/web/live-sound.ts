@@ -10,7 +10,7 @@ import { isWorkspaceName, LIVE_SOCKET, type RecorderStatus, SAMPLE_FORMATS } fro
 import { type Folder, withFolder, withRoot } from '../shared/folders.ts';
 import { withDeadline } from '../shared/postgres-session.ts';
 import { endlessWavHeader, FILE_BITS, type WavFormat } from '../shared/wav.ts';
-import { createMp3Stream } from './live-sound-mp3.ts';
+import { createMp3Stream } from './live-sound-encoder.ts';
 import type { StatusFiles } from './status-files.ts';
 
 /** Whoever listens: a reply to a browser or service. */

@@ -1,7 +1,7 @@
 /** Live sound for browsers: any rate becomes one that MP3 has, what nobody can hear does not come back as a ghost, chunks leave no seams. */
 import { describe, expect, test } from 'vitest';
 import type { WavFormat } from '../../services/shared/wav.ts';
-import { createMp3Stream, createPcmDecoder, mp3Rate } from '../../services/web/live-sound-mp3.ts';
+import { createMp3Stream, createPcmDecoder, mp3Rate } from '../../services/web/live-sound-encoder.ts';
 import { createResampler } from '../../services/web/live-sound-resampler.ts';
 
 const sine = (frequency: number, rate: number, seconds: number): Float32Array =>
