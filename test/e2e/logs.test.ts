@@ -1,0 +1,117 @@
+/** Logs in a real browser: lines of real containers while somebody looks, and what becomes of hostile ones. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CHANNEL } from '../../services/shared/contract.ts';
+import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import { umik1 } from '../integration/usb-devices.ts';
+import { findBarriers } from './axe.ts';
+import { startBrowser, type TestBrowser } from './browser.ts';
+import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+
+let folder: string;
+let station: TestStation;
+let page: RunningPage;
+let browser: TestBrowser;
+let device: { id: string; workspace: string };
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
+  station = await createTestStation({ firstCard: 270 });
+  const packageFolder = await buildPage(folder);
+  await station.start();
+  station.plug(umik1());
+  device = await station.untilPhase('recording');
+  page = await startPage(station, packageFolder);
+  browser = await startBrowser({ width: 390, height: 800 });
+  await setUp(browser.page, page);
+  await browser.page.goto(`${page.address}/logs`);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await page?.stop();
+  await station?.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const lines = () => browser.page.locator('#log-lines > div');
+const shown = () => browser.page.locator('#log-lines > div:visible');
+const say = (instance: string, text: string) =>
+  station.redis?.publish(
+    CHANNEL.logs,
+    JSON.stringify({ schema: 1, service: 'x', instance, at: Date.now(), stream: 'stdout', text }),
+  );
+/** Until the page listens: a line that nobody hears is gone. */
+const sayUntilShown = async (instance: string, text: string): Promise<void> => {
+  await expect
+    .poll(
+      async () => {
+        await say(instance, text);
+        return await lines().filter({ hasText: text }).count();
+      },
+      { timeout: 20_000 },
+    )
+    .toBeGreaterThan(0);
+};
+
+test('what a recorder writes comes by itself', async () => {
+  await sayUntilShown('somebody', 'the page listens');
+  await station.update(device.id, { restart_token: 'once' });
+  await lines()
+    .filter({ hasText: `recorder-${device.workspace}` })
+    .first()
+    .waitFor();
+  expect(await findBarriers(browser.page)).toEqual([]);
+});
+
+test('it is shown as text, whatever it is', async () => {
+  const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+  await sayUntilShown('somebody', hostile);
+  expect(await browser.page.locator('#log-lines img, #log-lines script').count()).toBe(0);
+  expect(await browser.page.title()).not.toContain('owned');
+});
+
+test('one service alone, paused, gone on, cleared', async () => {
+  await sayUntilShown('choir', 'la la');
+  await browser.page.selectOption('#log-of', 'choir');
+  expect(await shown().allInnerTexts()).toEqual(expect.arrayContaining([expect.stringContaining('la la')]));
+  expect((await shown().allInnerTexts()).filter((text) => !text.includes('choir'))).toEqual([]);
+
+  await browser.page.getByRole('button', { name: 'Pause' }).click();
+  const before = await lines().count();
+  await say('choir', 'sung in silence');
+  await say('choir', 'and again');
+  // A later answer of the page proves that the lines had come.
+  await browser.page.waitForTimeout(1000);
+  expect(await lines().count()).toBe(before);
+  await browser.page.getByRole('button', { name: 'Go on' }).click();
+  await lines().filter({ hasText: 'sung in silence' }).waitFor();
+
+  await browser.page.getByRole('button', { name: 'Clear' }).click();
+  expect(await lines().count()).toBe(0);
+  await browser.page.selectOption('#log-of', '');
+});
+
+test('the end stays in sight until somebody scrolls up; the number of lines is bounded', async () => {
+  const box = browser.page.locator('#log-lines');
+  const fromEnd = () => box.evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
+  for (let index = 0; index < 1200; index++) await say('choir', `line ${index}`);
+  await lines().filter({ hasText: 'line 1199' }).waitFor();
+  expect(await lines().count()).toBe(1000);
+  expect(await fromEnd()).toBeLessThan(40);
+  await box.evaluate((element) => {
+    element.scrollTop = 100;
+  });
+  await sayUntilShown('choir', 'one more');
+  expect(await fromEnd()).toBeGreaterThan(500);
+});
+
+test('without Redis it says what cannot be shown, and goes on when Redis is back', async () => {
+  await station.redis?.halt();
+  await browser.page.getByText('No logs can be shown').waitFor();
+  await station.redis?.resume();
+  await browser.page.getByText('No logs can be shown').waitFor({ state: 'detached' });
+  await sayUntilShown('choir', 'back again');
+});
