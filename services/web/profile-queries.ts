@@ -1,5 +1,5 @@
 /** Profiles as a person changes them. Who uses one, and whose it is, the database knows: it refuses what must not be removed. */
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import type { SeedProfile } from '../shared/profile.ts';
 import { microphoneProfiles } from '../shared/schema.ts';
 import type { PageDatabase } from './database.ts';
@@ -18,12 +18,12 @@ export async function readStoredConfig(database: PageDatabase, slug: string): Pr
 /** False: there is one of this slug already. */
 export async function createProfile(database: PageDatabase, profile: SeedProfile): Promise<boolean> {
   const { slug, name, description, manufacturer, model, config } = profile;
+  // Names only the columns that the page may write: drizzle would name them all.
   const made = await database.query((connection) =>
-    connection
-      .insert(microphoneProfiles)
-      .values({ slug, name, description, manufacturer, model, config })
-      .onConflictDoNothing()
-      .returning({ slug: microphoneProfiles.slug }),
+    connection.execute(sql`
+      insert into microphone_profiles (slug, name, description, manufacturer, model, config)
+      values (${slug}, ${name}, ${description}, ${manufacturer}, ${model}, ${JSON.stringify(config)}::jsonb)
+      on conflict do nothing returning slug`),
   );
   return made.length === 1;
 }
