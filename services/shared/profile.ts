@@ -166,12 +166,10 @@ export function parseProfileYaml(input: string | Uint8Array, fileName: string): 
   return { ok: true, value: { slug, name, description, manufacturer, model, config } };
 }
 
-/** SHA-256 (hexadecimal) of a config in canonical form: equal configs have equal hashes, in whatever order their keys stand. */
-export function seedHash(config: ProfileConfig): string {
-  return createHash('sha256').update(canonicalJson(config)).digest('hex');
-}
-
-/** As `seedHash`, of what decides how a microphone is captured. What becomes of a finished file interrupts nothing. */
+/**
+ * SHA-256 (hexadecimal) of what decides how a microphone is captured, equal in whatever order its keys stand. What becomes
+ * of a finished file is left out: it interrupts nothing.
+ */
 export function captureHash({ audio, segmentSeconds, watch }: ProfileConfig): string {
   return createHash('sha256').update(canonicalJson({ audio, segmentSeconds, watch })).digest('hex');
 }

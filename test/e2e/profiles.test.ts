@@ -156,7 +156,10 @@ describe('a profile of one’s own', () => {
 
   test('that cannot be read says what is wrong, blocks its microphone, and is repaired by the form', async () => {
     await station.sql`insert into microphone_profiles (slug, name, config) values ('broken', 'Broken', '{"audio": {"rate": "fast", "channels": 1, "format": "native"}, "match": {}}')`;
-    await station.update(id, { profile_slug: 'broken' });
+    // What runs would go on as it is, and be asked for.
+    await station.update(id, { enabled: false });
+    await station.until('nothing runs', async () => (await container()) === undefined);
+    await station.update(id, { profile_slug: 'broken', enabled: true });
     await station.untilPhase('blocked', id);
     await open('/profiles/broken');
     await browser.page.getByText('no microphone that has it can be started').waitFor();

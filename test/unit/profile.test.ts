@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  captureHash,
   matchProfile,
   type ProfileConfig,
   parseDeviceSettings,
   parseProfileConfig,
   parseProfileYaml,
-  seedHash,
 } from '../../services/shared/profile.ts';
 
 const GOOD = `slug: my-microphone
@@ -165,9 +165,10 @@ test('no bytes and no value make a parser throw', () => {
 test('equal configs hash equally in whatever order their keys stand, others differently', () => {
   const one = config({ vid: '16d0', pid: '06f3' });
   const turned = parseProfileConfig(Object.fromEntries(Object.entries(one).reverse()));
-  expect(turned.ok && seedHash(turned.value)).toBe(seedHash(one));
-  expect(seedHash({ ...one, segmentSeconds: 61 })).not.toBe(seedHash(one));
-  expect(seedHash(one)).toBe('38d3ee5e53b32956cbee49fbdc413f9afe11a6ab71cdc2b5bfe5ce7fb5f8ac65');
+  expect(turned.ok && captureHash(turned.value)).toBe(captureHash(one));
+  expect(captureHash({ ...one, segmentSeconds: 61 })).not.toBe(captureHash(one));
+  expect(captureHash({ ...one, archive: 'flac' })).toBe(captureHash(one));
+  expect(captureHash(one)).toBe('2b3146912487f26d96ebc5a41a36dc6cb9acc07e073e371b19d7eefb2c482bdf');
 });
 
 test('ids beat names, a name beside the ids beats none, then the priority decides, and equals are ambiguous', () => {
