@@ -4,7 +4,11 @@ import type { WavFormat } from '../shared/wav.ts';
 import { createResampler } from './live-sound-resampler.ts';
 
 export interface Mp3Stream {
-  bytesPerSecond: number;
+  /**
+   * Silence to begin with, for whoever joins: browsers open a stream only with its first 32 KiB, and from then on take it
+   * in such portions. With less in hand the first would wait for seconds and each seam would be heard.
+   */
+  beginning: Buffer;
   /** Raw sound in the form of the files, cut anywhere; whole MP3 frames, perhaps none yet. */
   encode(bytes: Buffer): Buffer;
 }
@@ -14,8 +18,8 @@ const RATES = [48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8
 type Mp3Rate = (typeof RATES)[number];
 const LOWEST_RATE = 8000;
 const FULL_RATE = 32_000;
-/** kbit/s. Birds don't need more, and a field's connection has no more. */
-const BITRATE = { full: { 1: 64, 2: 96 }, low: { 1: 32, 2: 48 } } as const;
+/** kbit/s. Birds don't need more, and a field's connection often has no more. */
+const BITRATE = { full: 96, low: 48 } as const;
 
 /** Of one frame, by the version of MPEG. */
 const FRAME_SAMPLES = { full: 1152, low: 576 } as const;
@@ -33,23 +37,35 @@ export async function createMp3Stream(format: WavFormat, gainDb: number): Promis
   const channels = format.channels === 2 ? 2 : 1;
   const rate = mp3Rate(format.rate);
   const encoder = await createMp3Encoder();
-  const bitrates = rate >= FULL_RATE ? BITRATE.full : BITRATE.low;
-  encoder.configure({ sampleRate: rate, channels, bitrate: bitrates[channels] });
+  const kind = rate >= FULL_RATE ? 'full' : 'low';
+  const bitrate = BITRATE[kind];
+  encoder.configure({ sampleRate: rate, channels, bitrate });
   const resampler = createResampler(format.rate, rate, channels);
   const decode = createPcmDecoder(format, channels, 10 ** (gainDb / 20));
-  const frameBytes = (FRAME_SAMPLES[rate >= FULL_RATE ? 'full' : 'low'] / 8) * 1000 * bitrates[channels];
+  const frameBytes = Math.floor(((FRAME_SAMPLES[kind] / 8) * 1000 * bitrate) / rate);
   let rest: Buffer = Buffer.alloc(0);
   return {
-    bytesPerSecond: (bitrates[channels] * 1000) / 8,
+    beginning: await silence(rate, channels, bitrate, frameBytes),
     encode(bytes) {
       const samples = resampler.resample(decode(bytes));
       if ((samples[0]?.length ?? 0) === 0) return Buffer.alloc(0);
       const made = Buffer.concat([rest, encoder.encode(samples)]);
-      const end = endOfFrames(made, Math.floor(frameBytes / rate));
+      const end = endOfFrames(made, frameBytes);
       rest = made.subarray(end);
       return made.subarray(0, end);
     },
   };
+}
+
+const BEGINNING_BYTES = 56 * 1024;
+
+async function silence(sampleRate: number, channels: 1 | 2, bitrate: 96 | 48, frameBytes: number): Promise<Buffer> {
+  const encoder = await createMp3Encoder();
+  encoder.configure({ sampleRate, channels, bitrate });
+  const second = Array.from({ length: channels }, () => new Float32Array(sampleRate));
+  const made = Buffer.from(encoder.encode(second));
+  const frames = made.subarray(0, endOfFrames(made, frameBytes));
+  return Buffer.concat(Array.from({ length: Math.ceil(BEGINNING_BYTES / frames.length) }, () => frames));
 }
 
 /** Where the last whole frame ends: a frame has its length, and one byte more where its head says so. */

@@ -30,7 +30,7 @@ export interface LiveSound {
   close(): void;
 }
 
-/** Of 64 kbit/s: half a minute that a bad connection may take to come back. */
+/** Of 96 kbit/s: twenty seconds that a bad connection may take to come back. */
 const MOST_BEHIND_MP3_BYTES = 256 * 1024;
 const MOST_BEHIND_SECONDS = 4;
 const LEAST_BEHIND_WAV_BYTES = 512 * 1024;
@@ -38,13 +38,9 @@ const DEADLINE_MS = 3000;
 /** Linux: opens the place itself, whatever it is, and neither reads nor follows it. Node.js has no name for it. */
 const O_PATH = 0o10000000;
 
-/** Sent at once to who comes later, so that a player begins without waiting to have enough. */
-const BURST_SECONDS = 3;
-
 interface Broadcast {
   listeners: Set<Listener>;
-  /** The last seconds, whole frames. */
-  recent: Buffer[];
+  beginning: Buffer;
   socket: Socket;
 }
 
@@ -73,21 +69,15 @@ export function createLiveSound({ runPath, files }: { runPath: string; files: St
       throw error;
     });
     const listeners = new Set<Listener>();
-    const recent: Buffer[] = [];
-    let recentBytes = 0;
     socket.on('data', (bytes: Buffer) => {
       const frames = mp3.encode(bytes);
-      if (frames.length === 0) return;
-      recent.push(frames);
-      recentBytes += frames.length;
-      while (recentBytes > BURST_SECONDS * mp3.bytesPerSecond) recentBytes -= recent.shift()?.length ?? recentBytes;
-      for (const listener of listeners) send(listener, frames, MOST_BEHIND_MP3_BYTES);
+      if (frames.length > 0) for (const listener of listeners) send(listener, frames, MOST_BEHIND_MP3_BYTES);
     });
     socket.once('close', () => {
       broadcasts.delete(workspace);
       for (const listener of listeners) listener.end();
     });
-    return socket.destroyed ? null : { listeners, recent, socket };
+    return socket.destroyed ? null : { listeners, beginning: mp3.beginning, socket };
   };
 
   return {
@@ -102,8 +92,8 @@ export function createLiveSound({ runPath, files }: { runPath: string; files: St
         broadcasts.delete(workspace);
         return null;
       }
+      listener.write(running.beginning);
       running.listeners.add(listener);
-      if (running.recent.length > 0) listener.write(Buffer.concat(running.recent));
       return () => {
         running.listeners.delete(listener);
         if (running.listeners.size === 0) running.socket.destroy();

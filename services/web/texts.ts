@@ -255,7 +255,7 @@ export const texts = {
     playing: 'You are listening.',
     lost: 'The sound stopped; trying again …',
     volume: 'Volume',
-    hint: 'What is audible of it, as MP3, a few seconds late; about 30 MB in an hour. Whoever looks at this page sees how many listen.',
+    hint: 'What is audible of it, as MP3, about five seconds late; some 45 MB in an hour. Whoever looks at this page sees how many listen.',
     offTitle: 'Listening live is switched off on this station.',
     offHint: 'It lets everyone with the password hear what the microphones hear, people’s voices too.',
     offLink: 'Switch it on in the settings',

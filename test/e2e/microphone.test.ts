@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestStation, type TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import type { PluggedDevice } from '../integration/usb-tree.ts';
+import { findBarriers } from './axe.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
 import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
 
@@ -76,6 +77,13 @@ describe('what it shows', () => {
     await browser.page.locator('#wellbeing').getByText('1 time').waitFor();
     expect(await browser.page.inputValue('#name-field')).toBe('half a na');
   });
+});
+
+test('keyboard and screen reader meet no barrier, in light and dark', async () => {
+  for (const colorScheme of ['dark', 'light'] as const) {
+    await browser.page.emulateMedia({ colorScheme });
+    expect(await findBarriers(browser.page)).toEqual([]);
+  }
 });
 
 describe('what it changes', () => {

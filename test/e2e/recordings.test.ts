@@ -20,6 +20,7 @@ import { samplesOf, soundFacts } from '../integration/processor-process.ts';
 import { createTestStation, type TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import type { PluggedDevice } from '../integration/usb-tree.ts';
+import { findBarriers } from './axe.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
 import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
 
@@ -137,6 +138,13 @@ describe('a day', () => {
       await expect
         .poll(() => image.evaluate((one: HTMLImageElement) => one.complete && one.naturalWidth))
         .toBeGreaterThan(0);
+  });
+
+  test('has no barrier for keyboard and screen reader, in light and dark', async () => {
+    for (const colorScheme of ['dark', 'light'] as const) {
+      await browser.page.emulateMedia({ colorScheme });
+      expect(await findBarriers(browser.page)).toEqual([]);
+    }
   });
 
   test('by the hour and by the page', async () => {
