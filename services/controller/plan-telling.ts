@@ -85,7 +85,12 @@ export function tell(wish: Wish, decided: Decided, context: Context): SubjectMem
   const type = WARNING_REASONS.has(outcome.reason) ? 'warning' : TOLD_PHASES[outcome.phase];
   const alreadyCounted = memory.failure !== null && memory.failure.reason === outcome.reason;
   if (changed && type !== undefined && !alreadyCounted) {
-    context.events.push({ subject: wish.subject, type, reason: outcome.reason, message: outcome.message });
+    // Refused limits have events of their own.
+    const message = memory.refusedLimits.reduce(
+      (text, limit) => text.replace(` ${limit.message}`, ''),
+      outcome.message,
+    );
+    context.events.push({ subject: wish.subject, type, reason: outcome.reason, message });
   }
   return { ...memory, told: { phase: outcome.phase, reason: outcome.reason } };
 }

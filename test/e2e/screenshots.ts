@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, test } from 'vitest';
 import { createTestStation, type TestStation } from '../integration/test-station.ts';
-import { audioMoth, umik1, webcam } from '../integration/usb-devices.ts';
+import { umik1, webcam } from '../integration/usb-devices.ts';
 import { startBrowser } from './browser.ts';
 import { buildPage, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
 
@@ -29,7 +29,7 @@ beforeAll(async () => {
   station = await createTestStation({
     firstCard: 230,
     services: true,
-    environment: { SILVASONIC_VIRTUAL_MICROPHONES: '2' },
+    environment: { SILVASONIC_VIRTUAL_MICROPHONES: '3' },
   });
   const packageFolder = await buildPage(folder);
   await station.start();
@@ -50,16 +50,14 @@ async function prepareStation(): Promise<void> {
   await setUp(first.page, page);
   await first.close();
   station.plug(umik1());
-  station.plug(audioMoth());
   station.plug(webcam());
   await station.until('all are known', async () => (await station.devices()).length === 5);
-  const names = ['Beech, north edge', 'Pond'];
+  const names = ['Beech, north edge', 'Pond', 'Reed bed'];
   for (const row of await station.devices()) {
     const virtual = row.product.startsWith('Virtual');
     const name = virtual ? names.shift() : undefined;
     await station.update(row.id, {
       ...(name !== undefined && { name }),
-      ...(row.product.includes('AudioMoth') && { name: 'Bat tunnel' }),
       settings: { segmentSeconds: SEGMENT_SECONDS },
     });
   }
@@ -75,8 +73,11 @@ async function prepareStation(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, RECORDING_MS));
 }
 
+type Look = `${'phone' | 'desktop'}-${'light' | 'dark'}`;
+
 interface Picture {
   name: string;
+  looks: Look[];
   open: (browser: Page) => Promise<unknown>;
 }
 
@@ -86,30 +87,50 @@ const address = async (product: string): Promise<string> => {
 };
 
 const PICTURES: Picture[] = [
-  { name: 'dashboard', open: (browser) => browser.goto(page.address) },
-  { name: 'microphone', open: async (browser) => browser.goto(await address('Virtual')) },
-  { name: 'profiles', open: (browser) => browser.goto(`${page.address}/profiles`) },
-  { name: 'services', open: (browser) => browser.goto(`${page.address}/services`) },
-  { name: 'events', open: (browser) => browser.goto(`${page.address}/events`) },
-  { name: 'settings', open: (browser) => browser.goto(`${page.address}/settings`) },
-  { name: 'about', open: (browser) => browser.goto(`${page.address}/about`) },
+  {
+    name: 'dashboard',
+    looks: ['phone-light', 'phone-dark', 'desktop-light', 'desktop-dark'],
+    open: (browser) => browser.goto(page.address),
+  },
+  {
+    name: 'microphone',
+    looks: ['phone-dark', 'desktop-light'],
+    open: async (browser) => browser.goto(await address('Virtual')),
+  },
+  {
+    name: 'recordings',
+    looks: ['phone-light', 'desktop-dark'],
+    open: async (browser) => {
+      await browser.goto(await address('Virtual'));
+      await browser.getByRole('link', { name: /^\d{4}-\d\d-\d\d$/ }).click();
+    },
+  },
+  { name: 'profiles', looks: ['phone-light'], open: (browser) => browser.goto(`${page.address}/profiles`) },
+  { name: 'services', looks: ['desktop-light'], open: (browser) => browser.goto(`${page.address}/services`) },
+  { name: 'events', looks: ['phone-dark'], open: (browser) => browser.goto(`${page.address}/events`) },
+  { name: 'settings', looks: ['desktop-dark'], open: (browser) => browser.goto(`${page.address}/settings`) },
+  { name: 'about', looks: ['phone-light'], open: (browser) => browser.goto(`${page.address}/about`) },
 ];
+const LOOKS: readonly Look[] = ['phone-light', 'phone-dark', 'desktop-light', 'desktop-dark'];
+/** Longer pages are cut: nobody reads on in a picture. Pixels. */
+const TALLEST = 1500;
 
-for (const [device, size] of [
-  ['phone', PHONE],
-  ['desktop', DESKTOP],
-] as const) {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    test(`${device}, ${colorScheme}`, async () => {
-      const browser = await startBrowser({ ...size, colorScheme });
-      await signIn(browser.page, page);
-      for (const { name, open } of PICTURES) {
-        await open(browser.page);
-        // Levels and pictures come once a second.
-        await browser.page.waitForTimeout(2500);
-        await browser.page.screenshot({ path: join(TARGET, `${name}-${device}-${colorScheme}.png`), fullPage: true });
-      }
-      await browser.close();
+test.each(LOOKS)('%s', async (look) => {
+  const size = look.startsWith('phone') ? PHONE : DESKTOP;
+  const browser = await startBrowser({ ...size, colorScheme: look.endsWith('dark') ? 'dark' : 'light' });
+  await signIn(browser.page, page);
+  for (const { name, open } of PICTURES.filter(({ looks }) => looks.includes(look))) {
+    await open(browser.page);
+    // Levels and pictures come once a second.
+    await browser.page.waitForTimeout(2500);
+    const height = await browser.page.evaluate(() => document.documentElement.scrollHeight);
+    await browser.page.screenshot({
+      path: join(TARGET, `${name}-${look}.jpg`),
+      type: 'jpeg',
+      quality: 80,
+      fullPage: true,
+      clip: { x: 0, y: 0, width: size.width, height: Math.min(height, TALLEST) },
     });
   }
-}
+  await browser.close();
+});

@@ -3,6 +3,7 @@ import type { VNode } from 'preact';
 import { countRecording, type DevicePicture, type StationPicture } from '../station-picture.ts';
 import type { EventRow, ServiceRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
+import { Subject } from './events.tsx';
 import { Badge, formatBytes, Page, type PageContext, PostForm, Time } from './layout.tsx';
 import { cardId, deviceName, MicrophoneCard, OnOff, PendingCard } from './microphone-card.tsx';
 
@@ -36,7 +37,7 @@ export function dashboardFragments({ picture, context }: DashboardProps): Fragme
     { id: 'microphones', element: <Microphones devices={groups.present} context={context} /> },
     { id: 'services', element: <Services services={picture.services} context={context} /> },
     { id: 'absent', element: <Absent devices={groups.absent} context={context} /> },
-    { id: 'recent', element: <Recent events={picture.events} /> },
+    { id: 'recent', element: <Recent picture={picture} /> },
     ...groups.present.map((device) => ({
       id: cardId(device.row),
       element: <MicrophoneCard device={device} context={context} />,
@@ -208,11 +209,12 @@ function Absent({ devices, context }: { devices: readonly DevicePicture[]; conte
 
 const RECENT = 8;
 
-function Recent({ events }: { events: readonly EventRow[] }): VNode {
+function Recent({ picture }: { picture: StationPicture }): VNode {
+  const { events } = picture;
   return (
     <section id="recent" key="recent" hidden={events.length === 0} aria-labelledby="recent-title">
       <h2 id="recent-title">{texts.dashboard.recent}</h2>
-      <EventList events={events.slice(0, RECENT)} />
+      <EventList events={events.slice(0, RECENT)} picture={picture} />
       <p>
         <a href="/events">{texts.dashboard.allEvents}</a>
       </p>
@@ -220,13 +222,14 @@ function Recent({ events }: { events: readonly EventRow[] }): VNode {
   );
 }
 
-/** Events, one line each. */
-export function EventList({ events }: { events: readonly EventRow[] }): VNode {
+/** Events, one line each; with a picture of the station, each says whom it concerns. */
+export function EventList({ events, picture }: { events: readonly EventRow[]; picture?: StationPicture }): VNode {
   return (
     <ul class="list events">
       {events.map((event) => (
         <li key={event.id} class={event.type}>
           <Time at={event.lastAt} />
+          {picture !== undefined && <Subject subject={event.subject} picture={picture} />}
           <span class="reason">{event.message}</span>
           {event.count > 1 && <span class="count">{`×${event.count}`}</span>}
         </li>

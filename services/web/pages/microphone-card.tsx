@@ -42,7 +42,7 @@ export function MicrophoneCard({ device, context }: { device: DevicePicture; con
         </h3>
         <Badge phase={row.phase} />
       </header>
-      <p class="reason">{row.message}</p>
+      <Reason message={row.message} />
       {row.phase === 'recording' && <Levels workspace={row.workspace} channels={status?.channels ?? 1} />}
       <Facts device={device} status={status} />
       {status?.lastSegment != null && <LatestSpectrogram row={row} />}
@@ -51,6 +51,18 @@ export function MicrophoneCard({ device, context }: { device: DevicePicture; con
         <Effect device={device} context={context} />
       </footer>
     </article>
+  );
+}
+
+/** The first sentence says how it is; what follows are remarks, in full on the microphone's own page. */
+function Reason({ message }: { message: string }): VNode {
+  const [first = message] = /^.*?[.!?](?=\s|$)/.exec(message) ?? [];
+  const remarks = message.slice(first.length).trim();
+  return (
+    <p class="reason">
+      {first}
+      {remarks !== '' && <small class="remarks">{remarks}</small>}
+    </p>
   );
 }
 
