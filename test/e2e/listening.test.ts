@@ -214,7 +214,7 @@ function writeStatus(status: object): void {
   writeFileSync(join(station.runPath, workspace, 'status.json'), JSON.stringify(all));
 }
 
-/** The highest sample of a second of what the browser plays. */
+/** The highest sample of what the browser plays, which begins with some seconds of silence. */
 async function loudest(): Promise<number> {
   return await audio().evaluate(async (element: HTMLAudioElement) => {
     const context = new AudioContext();
@@ -222,7 +222,7 @@ async function loudest(): Promise<number> {
     context.createMediaElementSource(element).connect(analyser);
     analyser.connect(context.destination);
     let highest = 0;
-    for (let step = 0; step < 20; step += 1) {
+    for (let step = 0; step < 200 && highest < 0.05; step += 1) {
       const samples = new Float32Array(analyser.fftSize);
       analyser.getFloatTimeDomainData(samples);
       highest = Math.max(highest, ...samples);
