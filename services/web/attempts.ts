@@ -5,6 +5,7 @@ export interface Attempts {
   /** Whole seconds to wait before this address may try; 0: now. */
   waitSeconds(address: string): number;
   failed(address: string): void;
+  /** The latest of this address was right after all. */
   succeeded(address: string): void;
 }
 
@@ -43,6 +44,7 @@ export function createAttempts(clock: Clock): Attempts {
       if (byAddress.size > MOST_ADDRESSES && first !== undefined) byAddress.delete(first);
     },
     succeeded(address) {
+      if (byAddress.has(address)) recent.pop();
       byAddress.delete(address);
     },
   };

@@ -74,7 +74,9 @@ export function serveLive(
   livePages: Readonly<Record<string, LivePage>>,
 ): { close(): void } {
   const streams = new Set<Stream>();
-  app.get<{ Querystring: Record<string, string> }>('/live', { config: { isData: true } }, (request, reply) => {
+  // An endless answer has no head to ask for alone.
+  const options = { exposeHeadRoute: false, config: { isData: true } };
+  app.get<{ Querystring: Record<string, string> }>('/live', options, (request, reply) => {
     const { page: name = '' } = request.query;
     const parts = Object.hasOwn(livePages, name) ? livePages[name] : undefined;
     if (parts === undefined) throw new PageError(404, texts.errors.notFound);

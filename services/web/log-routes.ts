@@ -28,7 +28,8 @@ export function serveLogs({ app, ports, pages, watch }: Page): Logs {
     return pages.show(request, reply, LogsPage({ picture, context: pages.contextOf(request) }));
   });
 
-  app.get('/logs/live', { config: { isData: true } }, (_request, reply) => {
+  // An endless answer has no head to ask for alone.
+  app.get('/logs/live', { exposeHeadRoute: false, config: { isData: true } }, (_request, reply) => {
     if (streams.size >= MOST_STREAMS) throw new PageError(503, texts.logs.tooMany);
     const stream = openStream(reply);
     streams.add(stream);

@@ -11,7 +11,7 @@ import { fieldsOf, PageError } from './requests.ts';
 import type { Page } from './server.ts';
 import { readBrowsers } from './session-queries.ts';
 import { readAlertsForm, readPlaceForm, readSwitchesForm, storedAlerts } from './settings-form.ts';
-import { newPasswordProblems, refuseWhileLocked } from './sign-in-routes.ts';
+import { newPasswordProblems, tryOnce } from './sign-in-routes.ts';
 import { writeStationSettings } from './station-queries.ts';
 import { texts } from './texts.ts';
 
@@ -100,15 +100,12 @@ function serveAlerts({ app, watch }: Page, show: Show, save: Save): void {
 function servePassword({ app, ports, pages }: Page, { owner, attempts }: SettingsOptions, show: Show): void {
   app.post('/settings/password', async (request, reply) => {
     const { old = '', password = '', repeat = '' } = fieldsOf(request);
-    refuseWhileLocked(attempts, request);
     const problems: SettingsForms['password'] = newPasswordProblems(password, repeat);
-    if (!(await owner.check(old))) {
-      attempts.failed(request.ip);
+    if (!(await tryOnce(attempts, request, () => owner.check(old)))) {
       ports.log('warn', `A wrong password was given from ${request.ip}, to set a new one.`);
       problems.old = texts.signIn.wrong;
     }
     if (Object.keys(problems).length > 0) return await show(request, reply, { password: problems });
-    attempts.succeeded(request.ip);
     await owner.changePassword(password, request.session ?? '');
     ports.log('info', 'The password was changed.');
     return pages.goTo(reply, '/settings#password-form', 'passwordChanged');

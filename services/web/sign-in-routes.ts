@@ -30,13 +30,11 @@ export function serveSignIn(app: FastifyInstance, options: SignInOptions): void 
   });
 
   app.post('/sign-in', PUBLIC, async (request, reply) => {
-    refuseWhileLocked(options.attempts, request);
-    if (await owner.check(fieldsOf(request).password ?? '')) {
-      options.attempts.succeeded(request.ip);
+    const password = fieldsOf(request).password ?? '';
+    if (await tryOnce(options.attempts, request, () => owner.check(password))) {
       setSessionCookie(request, reply, await owner.signIn(request.headers['user-agent'] ?? ''));
       return pages.goTo(reply, '/');
     }
-    options.attempts.failed(request.ip);
     options.log('warn', `A wrong password was given from ${request.ip}.`);
     const page = SignInPage({ context: pages.contextOf(request), problem: texts.signIn.wrong });
     return pages.show(request, reply, page, 403);
@@ -60,11 +58,9 @@ function serveSetup(app: FastifyInstance, { pages, owner, setupCode, attempts, l
 
   app.post('/setup', PUBLIC, async (request, reply) => {
     if (await owner.exists()) return pages.goTo(reply, '/sign-in');
-    refuseWhileLocked(attempts, request);
     const { code = '', password = '', repeat = '' } = fieldsOf(request);
     const problems: SetupProblems = newPasswordProblems(password, repeat);
-    if (!(await setupCode.matches(code))) {
-      attempts.failed(request.ip);
+    if (!(await tryOnce(attempts, request, () => setupCode.matches(code)))) {
       log('warn', `A wrong setup code was given from ${request.ip}.`);
       problems.code = texts.setup.wrongCode;
     }
@@ -88,8 +84,19 @@ export function newPasswordProblems(password: string, repeat: string): Pick<Setu
   };
 }
 
-/** Throws a page's error while this address has to wait. */
-export function refuseWhileLocked(attempts: Attempts, request: FastifyRequest): void {
+/**
+ * Whether what was given is right. Throws a page's error while this address has to wait. It counts as wrong until it proves
+ * right, so that many guesses at once are no more than one after the other.
+ */
+export async function tryOnce(
+  attempts: Attempts,
+  request: FastifyRequest,
+  check: () => Promise<boolean>,
+): Promise<boolean> {
   const seconds = attempts.waitSeconds(request.ip);
   if (seconds > 0) throw new PageError(429, texts.signIn.locked(seconds));
+  attempts.failed(request.ip);
+  const isRight = await check();
+  if (isRight) attempts.succeeded(request.ip);
+  return isRight;
 }

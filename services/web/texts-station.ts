@@ -276,7 +276,8 @@ export const stationTexts = {
     },
     groupHints: {
       match: 'Leave all of it empty for a profile that is only chosen by hand. The more precise one wins.',
-      audio: 'A change of these ends the current file of each microphone that records with it.',
+      audio:
+        'native: what the hardware does best. A change of these ends the current file of each microphone that records with it.',
       after:
         'A change of these interrupts nothing. Gain and high-pass are of the copy to listen to; recordings stay as they are.',
       watch: 'Levels are in decibels below full scale: 0 is the loudest there is. A change ends the current file too.',

@@ -160,6 +160,17 @@ describe('signing in', () => {
     expect((await attempt(PASSWORD)).status).toBe(303);
   });
 
+  test('guesses that come at once are no more than one after the other', async () => {
+    const visitor = stranger();
+    const token = await visitor.tokenOf('/sign-in');
+    const guess = (_: unknown, index: number) =>
+      visitor.post('/sign-in', new URLSearchParams({ token, password: `guess ${index}` }).toString());
+    const answers = (await Promise.all(Array.from({ length: 20 }, guess))).map(({ status }) => status);
+    expect(answers.filter((status) => status === 403).length).toBe(5);
+    expect(answers.filter((status) => status === 429).length).toBe(15);
+    web.pass(31_000);
+  });
+
   test('asking for the old password cannot be used to guess it', async () => {
     const visitor = await signInTo(web);
     const attempt = (old: string) =>
@@ -192,10 +203,13 @@ describe('signing in', () => {
 
   test('all others can be signed out, and a stream of theirs ends', async () => {
     const other = await signInTo(web);
+    const stream = await other.get('/live?page=dashboard');
     const before = await owner.read('/settings');
     expect(before).toContain('Sign out all others');
     expect((await owner.submit('/settings', '/settings/browsers')).status).toBe(303);
     expect((await other.get('/live?page=dashboard')).status).toBe(401);
+    // All that was sent, which has an end now.
+    expect(await stream.text()).toContain('event: part');
     expect(await owner.read('/settings')).not.toContain('Sign out all others');
   });
 });

@@ -125,7 +125,7 @@ function Control({
       <select {...common}>
         {all.map((choice) => (
           <option key={choice} value={choice} selected={choice === value}>
-            {choice === 'native' ? t.native : choice}
+            {choice}
           </option>
         ))}
       </select>
