@@ -1,6 +1,6 @@
 // `npm run mutate`: breaks the core in every small way that Stryker's instrumenter knows, all mutants in one bundle with a
 // switch each, and looks which of them the unit tests, the properties and the simulated worlds let live. Those that live
-// must be explained in `survivors.json`. Options: --seeds 2000, --only plan.ts, --every 10 (a sample), --workers 2.
+// must be explained in `survivors.json`. Options: --seeds 2000, --only plan.ts, --every 10 (a sample), --workers 2, --verbose.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -37,6 +37,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '2000' },
     only: { type: 'string' },
     every: { type: 'string', default: '1' },
+    verbose: { type: 'boolean', default: false },
     workers: { type: 'string', default: String(availableParallelism()) },
   },
 });
@@ -172,13 +173,15 @@ async function tryAll(program, mutants, { isStatic, tests }) {
         : { killedBy: `it does not load: ${worker.why}` };
       results.push({
         mutant,
-        killedBy: answer === null ? 'it runs in circles' : (answer.killedBy ?? null),
+        killedBy: killerOf(answer),
         tests: visiting.length,
       });
       if (fresh || answer === null || answer.failedToLoad !== undefined) {
         await worker.close();
         worker = null;
       }
+      if (values.verbose && killerOf(answer) === null)
+        console.log(`lives: ${Object.values(describe(mutant)).join(' | ')}`);
       const nowMs = performance.now();
       if (nowMs - toldMs > 10_000) {
         toldMs = nowMs;
@@ -192,6 +195,12 @@ async function tryAll(program, mutants, { isStatic, tests }) {
   };
   await Promise.all(Array.from({ length: workerCount }, work));
   return results;
+}
+
+/** Ending the thread, by an error that nobody awaited, is noticed as well. */
+function killerOf(answer) {
+  if (answer === null) return 'it runs in circles';
+  return answer.failedToLoad ?? answer.killedBy ?? null;
 }
 
 /** One line of a mutant that does not change when lines above it do. */

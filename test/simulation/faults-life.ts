@@ -102,7 +102,9 @@ const images: readonly Fault[] = [
     (run) => void run.station.engine.images.delete(RECORDER_IMAGE),
     (run) => {
       cause(run, '*');
-      if (!run.station.engine.images.has(RECORDER_IMAGE)) run.station.engine.images.set(RECORDER_IMAGE, 'sha256:back');
+      const { images } = run.station.engine;
+      // Built anew, it is another one.
+      if (!images.has(RECORDER_IMAGE)) images.set(RECORDER_IMAGE, `sha256:built-${run.station.clock.nowMs()}`);
     },
   ),
   lasting(

@@ -1,6 +1,6 @@
 /**
- * A few thousand worlds, by the command that anyone can run: `npm run simulate`. And the command itself: what breaks must
- * be found, told with the line that replays it, and made small.
+ * A few thousand worlds, by the command that anyone can run: `npm run simulate`. That they can fail is seen by `npm run
+ * mutate`, which breaks the core and looks whether they notice.
  */
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
