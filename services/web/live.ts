@@ -47,7 +47,9 @@ export function openStream(reply: FastifyReply): Stream {
   packer?.on('error', () => raw.destroy()).pipe(raw);
   target.write(`retry: ${RETRY_MS}\n\n`);
   const alive = setInterval(async () => {
-    if (await request.isStillSignedIn()) target.write(': \n\n');
+    const mayStay = await request.isStillSignedIn();
+    if (!target.writable) return;
+    if (mayStay) target.write(': \n\n');
     else target.end();
   }, KEEP_ALIVE_MS);
   raw.on('error', () => {});

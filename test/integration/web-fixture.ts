@@ -197,6 +197,19 @@ async function digestOf(sql: Sql, id: string): Promise<string> {
   return row?.digest ?? '';
 }
 
+/** Every route of the page with something in the place of its parameters. */
+export function routesOf(web: TestWeb, workspace: string) {
+  return web.server.routes.map((route) => ({
+    ...route,
+    address: route.path
+      .replace(':workspace', workspace)
+      .replace(':slug', 'generic')
+      .replace(':name', 'processor')
+      .replace(/:[a-z]+/gi, 'x')
+      .replace('*', 'x'),
+  }));
+}
+
 const NATIVE = { match: {}, audio: { rate: 'native', channels: 'native', format: 'native' } };
 
 export async function addProfile(
