@@ -1,0 +1,117 @@
+/** What the hardware says goes into the rows, column by column, and when a look without news changes something by itself. */
+import { describe, expect, test } from 'vitest';
+import { emptyInventoryMemory, type InventoryInput, inventory } from '../../services/controller/inventory.ts';
+import type { DeviceRow, Microphone } from '../../services/controller/world.ts';
+import { deviceRow, failed, GENERIC_PROFILE, microphone, profileRow, reading, UMIK_PROFILE } from './sample-world.ts';
+
+const ID = '2752-0007-000-0000';
+const look = (rows: DeviceRow[], seen: Microphone[], given: Partial<InventoryInput> = {}) =>
+  inventory({
+    scan: reading(seen, 1000),
+    virtual: [],
+    rows,
+    profiles: [UMIK_PROFILE, GENERIC_PROFILE],
+    autoEnrollment: true,
+    memory: emptyInventoryMemory,
+    nowMs: 1000,
+    wallMs: 1_700_000_000_000,
+    graceMs: 3000,
+    ...given,
+  });
+const changesOf = (seen: Microphone, row = deviceRow(ID)) => look([row], [seen]).changes;
+
+describe('a row follows its microphone', () => {
+  test('that is as it was: nothing changes, and it is the same row', () => {
+    const row = deviceRow(ID);
+    const result = look([row], [microphone()]);
+    expect(result.changes).toEqual([]);
+    expect(result.rows[0]).toBe(row);
+  });
+
+  test.each([
+    [{ product: 'UMIK-2' }, { product: 'UMIK-2' }],
+    [{ manufacturer: 'other' }, { manufacturer: 'other' }],
+    [{ portPath: 'pci/7' }, { portPath: 'pci/7' }],
+  ])('that says otherwise', (seen: Partial<Microphone>, facts: object) => {
+    expect(changesOf(microphone(seen))).toEqual([{ kind: 'update', id: ID, facts }]);
+  });
+
+  test('that offers something else; but what cannot be read now stays as it was', () => {
+    const { sound } = microphone();
+    if (sound === null) throw new Error('the sample has no sound');
+    const offers = [{ format: 'S16_LE', channels: 1, rates: { kind: 'list' as const, values: [44_100] } }];
+    const other = microphone({ sound: { ...sound, capabilities: { offers } } });
+    expect(changesOf(other)).toEqual([{ kind: 'update', id: ID, facts: { capabilities: { offers } } }]);
+    expect(changesOf(microphone({ sound: { ...sound, capabilities: { offers: [] } } }))).toEqual([]);
+    expect(changesOf(microphone({ sound: null }))).toEqual([]);
+  });
+
+  test('for which another profile is suggested', () => {
+    expect(changesOf(microphone(), deviceRow(ID, { suggestedProfile: null }))).toEqual([
+      { kind: 'update', id: ID, facts: { suggestedProfile: 'umik-1' } },
+    ]);
+    const twoMatch = [UMIK_PROFILE, profileRow('umik-other', { vid: '2752', pid: '0007' })];
+    expect(look([deviceRow(ID)], [microphone()], { profiles: twoMatch }).changes).toEqual([]);
+    const fresh = look([], [microphone()], { profiles: twoMatch });
+    expect(fresh.rows[0]).toMatchObject({ enrollmentStatus: 'pending', suggestedProfile: 'umik-1', profileSlug: null });
+  });
+
+  test('that no profile knows: the generic one, where there is one that can be used, and it can ever record', () => {
+    const unknown = microphone({ vendorId: 'ffff' });
+    const suggested = (seen: Microphone, profiles: InventoryInput['profiles']) =>
+      look([], [seen], { profiles }).rows[0];
+    expect(suggested(unknown, [GENERIC_PROFILE])).toMatchObject({
+      suggestedProfile: 'generic',
+      profileSlug: 'generic',
+    });
+    expect(suggested(unknown, [UMIK_PROFILE])).toMatchObject({ suggestedProfile: null, profileSlug: null });
+    const broken = { ...GENERIC_PROFILE, config: { ok: false as const, message: 'broken' } };
+    expect(suggested(unknown, [broken])).toMatchObject({ suggestedProfile: null, profileSlug: null });
+    const obstacle = { reason: 'NoCapture', message: 'It captures nothing.', lasting: true };
+    expect(suggested({ ...unknown, sound: null, obstacle }, [GENERIC_PROFILE])).toMatchObject({
+      suggestedProfile: null,
+    });
+    expect(suggested({ ...unknown, kind: 'composite' }, [GENERIC_PROFILE])).toMatchObject({
+      enrollmentStatus: 'pending',
+    });
+  });
+});
+
+describe('one that is gone', () => {
+  test('from a row that says online: after the grace offline, with the time; until then nobody knows', () => {
+    const row = deviceRow(ID);
+    const first = look([row], []);
+    expect([first.changes, [...first.unknown], first.deadlineMs]).toEqual([[], [ID], 4000]);
+    const later = (nowMs: number) => look([row], [], { memory: first.memory, nowMs });
+    expect([later(3999).changes, [...later(3999).unknown]]).toEqual([[], [ID]]);
+    expect(later(4000).changes).toEqual([
+      { kind: 'update', id: ID, facts: { status: 'offline', lastSeenAt: 1_700_000_000_000 } },
+    ]);
+    expect([[...later(4000).unknown], later(4000).deadlineMs]).toEqual([[], null]);
+  });
+
+  test('from a row that says offline: known at once; while USB cannot be read, not', () => {
+    const row = deviceRow(ID, { status: 'offline' });
+    expect([...look([row], []).unknown]).toEqual([]);
+    expect([...look([row], [], { scan: failed('EIO') }).unknown]).toEqual([ID]);
+  });
+
+  test('nothing is forgotten while USB cannot be read', () => {
+    const row = deviceRow(ID, { status: 'offline', lastSeenAt: 0, enrollmentStatus: 'pending', decidedBy: null });
+    expect(look([row], [], { scan: failed('EIO') }).changes).toEqual([]);
+    expect(look([row], []).changes).toEqual([{ kind: 'forget', id: ID }]);
+    const monthAgo = { ...row, lastSeenAt: 1_700_000_000_000 - 30 * 24 * 3600 * 1000 };
+    expect(look([monthAgo], []).changes).toEqual([]);
+    expect(look([{ ...monthAgo, lastSeenAt: monthAgo.lastSeenAt - 1 }], []).changes).toEqual([
+      { kind: 'forget', id: ID },
+    ]);
+  });
+
+  test('of two that were missed, the earlier one is looked after first', () => {
+    const other = microphone({ portPath: 'pci/9', incarnation: 'other', serial: 'other' });
+    const both = look([], [microphone(), other]);
+    const one = look(both.rows, [other], { memory: both.memory, nowMs: 2000 });
+    const none = look(one.rows, [], { memory: one.memory, nowMs: 2500 });
+    expect([none.missing.size, none.deadlineMs]).toEqual([2, 5000]);
+  });
+});

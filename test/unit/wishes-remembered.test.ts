@@ -1,0 +1,101 @@
+/** What is remembered of an earlier cycle must be what would be worked out anew: whatever changes, one at a time. */
+import { describe, expect, test } from 'vitest';
+import { type SpecInput, wishes } from '../../services/controller/spec.ts';
+import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
+import { desiredState, deviceRow, microphone, profileRow, reading, specInput } from './sample-world.ts';
+
+const ID = '2752-0007-000-0000';
+const ENTRY = catalogueEntrySchema.parse({
+  name: 'helper',
+  title: 'Helper',
+  description: 'Helps.',
+  image: 'localhost/silvasonic-helper:latest',
+  limits: { memoryMebibytes: 128, cpus: 0.5, pids: 32 },
+  network: 'station',
+  secrets: [{ name: 'key', description: 'The key.' }],
+});
+const SERVICE = {
+  name: 'helper',
+  enabled: true,
+  settings: {},
+  restartToken: '',
+  generation: 1,
+  observedGeneration: 0,
+  phase: 'disabled' as const,
+  reason: '',
+  message: '',
+};
+
+const row = deviceRow(ID);
+const base = specInput({
+  rows: [row],
+  desired: desiredState({ devices: [row], services: [SERVICE] }),
+  catalogue: [ENTRY],
+  images: { [ENTRY.image]: 'sha256:helper' },
+  secrets: new Map([['helper', reading({ key: 'v1' })]]),
+});
+
+const changes: [string, Partial<SpecInput>][] = [
+  ['nothing', {}],
+  ['another stay', { present: new Map([[ID, microphone({ incarnation: 'other' })]]) }],
+  ['not there', { present: new Map() }],
+  ['not known', { present: new Map(), unknown: new Set([ID]) }],
+  ['missed', { missing: new Set([ID]) }],
+  ['flapping', { flapping: new Map([[ID, { count: 5, untilMs: 99_000 }]]) }],
+  ['flapping for longer', { flapping: new Map([[ID, { count: 6, untilMs: 120_000 }]]) }],
+  ['held by somebody', { holders: new Map([[ID, 'pulseaudio']]) }],
+  ['another image', { recorderImage: { ...base.recorderImage, id: 'sha256:b' } }],
+  ['another tag', { recorderImage: { ...base.recorderImage, reference: 'localhost/other:latest', id: null } }],
+  ['another operator', { operator: { ...base.operator, recorderCpus: 2, network: 'other-net' } }],
+  ['other seeds', { seedHashes: new Map([['umik-1', 'abc']]) }],
+  ['no room', { workspaceProblem: { reason: 'WorkspaceMissing', message: 'It is gone.' } }],
+  [
+    'another profile',
+    { desired: { ...base.desired, profiles: [profileRow('umik-1', {}, { manufacturer: 'Other' })] } },
+  ],
+  ['another name of the station', { desired: { ...base.desired, config: { ...base.desired.config, name: 'Meadow' } } }],
+  ['no entry', { catalogue: [] }],
+  ['another entry', { catalogue: [{ ...ENTRY, env: { OTHER: '1' } }] }],
+  [
+    'one that is told of microphones',
+    { catalogue: [{ ...ENTRY, station: { ...ENTRY.station, microphones: 'restart' } }] },
+  ],
+  ['another image of the service', { images: { [ENTRY.image]: 'sha256:helper2' } }],
+  ['no image of the service', { images: {} }],
+  ['another secret', { secrets: new Map([['helper', reading({ key: 'v2' })]]) }],
+  ['no secret', { secrets: new Map([['helper', reading({ key: null })]]) }],
+  ['an open secret', { secrets: new Map([['helper', reading({ key: 'open' })]]) }],
+  ['nobody looked for secrets', { secrets: new Map() }],
+];
+
+describe('after every change', () => {
+  for (const [before, earlier] of changes)
+    test(`of "${before}", wishes are what they would be without a memory`, () => {
+      for (const [, change] of changes) {
+        wishes({ ...base, ...earlier });
+        const input = { ...base, ...change };
+        expect(wishes(input)).toEqual(wishes(structuredClone(input)));
+      }
+    });
+});
+
+test('what has not changed is the very same wish', () => {
+  const [device, service] = wishes(base);
+  const again = wishes({ ...base, images: { ...base.images } });
+  expect(again[0]).toBe(device);
+  expect(again[1]).toBe(service);
+});
+
+describe('a service and its secrets', () => {
+  const wished = (key: string | null) =>
+    wishes({ ...base, secrets: new Map([['helper', reading({ key })]]) }).find(
+      ({ subject }) => subject === 'service:helper',
+    );
+
+  test('there: it runs, with the file; without or readable for others: blocked, and the sentence says what to do', () => {
+    expect(wished('v1')).toMatchObject({ kind: 'run' });
+    expect(wished(null)).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretMissing' });
+    expect(wished('open')).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretOpen' });
+    expect(wished('open')?.message).toContain('chmod 600');
+  });
+});
