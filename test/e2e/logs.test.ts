@@ -73,6 +73,15 @@ test('it is shown as text, whatever it is', async () => {
   expect(await browser.page.title()).not.toContain('owned');
 });
 
+test('a line of JSON is shown by its sentence, with its other fields behind; bad news are marked', async () => {
+  const line = { level: 'warn', time: '2026-01-01T00:00:00Z', msg: 'The <b>disk</b> is slow.', queued: 7 };
+  await sayUntilShown('choir', '{"msg":"begin"');
+  await say('choir', JSON.stringify(line));
+  const element = lines().filter({ hasText: 'The <b>disk</b> is slow.' }).first();
+  expect(await element.innerText()).toMatch(/choir The <b>disk<\/b> is slow\. \{"queued":7\}$/);
+  expect(await element.getAttribute('class')).toContain('bad');
+});
+
 test('one service alone, paused, gone on, cleared', async () => {
   await sayUntilShown('choir', 'la la');
   await browser.page.selectOption('#log-of', 'choir');
@@ -82,9 +91,9 @@ test('one service alone, paused, gone on, cleared', async () => {
   await browser.page.getByRole('button', { name: 'Pause' }).click();
   const before = await lines().count();
   await say('choir', 'sung in silence');
-  await say('choir', 'and again');
-  // A later answer of the page proves that the lines had come.
-  await browser.page.waitForTimeout(1000);
+  await say('newcomer', 'hello');
+  // Who writes is listed at once, so the line before has come too.
+  await browser.page.locator('#log-of option[value="newcomer"]').waitFor({ state: 'attached' });
   expect(await lines().count()).toBe(before);
   await browser.page.getByRole('button', { name: 'Go on' }).click();
   await lines().filter({ hasText: 'sung in silence' }).waitFor();

@@ -12,6 +12,8 @@ interface Line {
 const MOST_WAITING = 1000;
 /** Whoever scrolled up by more wants to read, and is left there. Pixels. */
 const AT_END_PX = 40;
+/** Fields that every line of ours has, and that are shown otherwise or not at all. */
+const KNOWN = new Set(['msg', 'level', 'time', 'service', 'instance', 'pid', 'hostname']);
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
 export function followLogs(shown: HTMLElement): void {
@@ -84,8 +86,30 @@ function elementOf({ instance, at, from, text }: Line, wanted: string): HTMLElem
   time.textContent = clock.format(at);
   const name = document.createElement('b');
   name.textContent = instance;
-  element.append(time, ' ', name, ' ', text);
+  const { message, rest, isBad } = readable(text);
+  element.classList.toggle('bad', isBad);
+  element.append(time, ' ', name, ' ', message);
+  if (rest !== '') {
+    const fields = document.createElement('small');
+    fields.textContent = rest;
+    element.append(' ', fields);
+  }
   return element;
+}
+
+/** Programs of ours write JSON: its sentence first, then its other fields. What is no such line is shown as it is. */
+function readable(text: string): { message: string; rest: string; isBad: boolean } {
+  const plain = { message: text, rest: '', isBad: false };
+  let line: unknown;
+  try {
+    line = JSON.parse(text);
+  } catch {
+    return plain;
+  }
+  if (typeof line !== 'object' || line === null || !('msg' in line) || typeof line.msg !== 'string') return plain;
+  const others = Object.entries(line).filter(([name]) => !KNOWN.has(name));
+  const isBad = 'level' in line && (line.level === 'warn' || line.level === 'error');
+  return { message: line.msg, rest: others.length === 0 ? '' : JSON.stringify(Object.fromEntries(others)), isBad };
 }
 
 /** What began to write after the page was loaded. */
