@@ -31,7 +31,7 @@ export function readDebianArchive(aptFolder: string): DebianArchive {
   const security = sources.find(({ suite }) => /-security$|\/updates$/.test(suite));
   if (main === undefined) {
     throw new Error(
-      `No Debian archive is configured in ${aptFolder}/sources.list or ${aptFolder}/sources.list.d: add the line "deb http://deb.debian.org/debian bookworm main" there.`,
+      `No Debian archive is configured in ${aptFolder}/sources.list or ${aptFolder}/sources.list.d: add the line "deb <address of a Debian mirror> bookworm main" there.`,
     );
   }
   return {
@@ -93,6 +93,6 @@ function resolveMirror(uri: string): string {
   const file = /^mirror\+file:(?:\/\/)?(?<path>\/.*)$/.exec(uri)?.groups?.path;
   if (file === undefined) return uri;
   const first = words(readFileSync(file, 'utf8').replace(/#.*$/gm, '')).find((word) => word.includes('://'));
-  if (first === undefined) throw new Error(`${file} names no mirror: add one, such as http://deb.debian.org/debian.`);
+  if (first === undefined) throw new Error(`${file} names no mirror: add the address of a Debian mirror.`);
   return first;
 }

@@ -81,7 +81,7 @@ describe('rights', () => {
 
 describe('package managers', () => {
   it.each([
-    ["Err:1 Could not resolve 'deb.debian.org'", /^No network/],
+    ["Err:1 Could not resolve 'mirror.example.org'", /^No network/],
     ['E: Could not get lock /var/lib/dpkg/lock-frontend.', /Another package manager/],
     ['E: You do not have enough free space in /var/cache/apt/archives/.', /disk is full/],
     ["E: dpkg was interrupted, you must manually run 'dpkg --configure -a'", /dpkg --configure -a/],
@@ -94,9 +94,9 @@ describe('package managers', () => {
   it('reads the lists anew when there are none, or they are of another day', () => {
     expect(packageManagers.listsAreFresh(join(folder, 'absent'), Date.now())).toBe(false);
     expect(packageManagers.listsAreFresh(folder, Date.now())).toBe(false);
-    writeFileSync(join(folder, 'deb.debian.org_debian_dists_bookworm_InRelease'), '');
+    writeFileSync(join(folder, 'mirror.example.org_debian_dists_bookworm_InRelease'), '');
     expect(packageManagers.listsAreFresh(folder, Date.now())).toBe(false);
-    writeFileSync(join(folder, 'deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages.lz4'), '');
+    writeFileSync(join(folder, 'mirror.example.org_debian_dists_bookworm_main_binary-amd64_Packages.lz4'), '');
     expect(packageManagers.listsAreFresh(folder, Date.now())).toBe(true);
     expect(packageManagers.listsAreFresh(folder, Date.now() + 25 * 3600_000)).toBe(false);
   });
