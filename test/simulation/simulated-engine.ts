@@ -300,7 +300,10 @@ async function remove(
     container.state = 'moving';
   }
   const unanswered = random.chance(engine.faults.removeUnanswered);
-  await clock.sleep(wasRunning ? Math.min(container.stopDelayMs, stopTimeoutS * 1000) : 10);
+  // One that hangs does not hear the signal either.
+  const isDeaf = container.frozenAtMs !== null && container.frozenAtMs <= clock.nowMs();
+  const stopMs = Math.min(isDeaf ? Number.POSITIVE_INFINITY : container.stopDelayMs, stopTimeoutS * 1000);
+  await clock.sleep(wasRunning ? stopMs : 10);
   // Stopping and removing are two calls: the second is not made by somebody who is gone.
   if (!alive() && isRunning(container)) engine.kill(container, 0);
   else if (alive()) {
