@@ -315,7 +315,7 @@ describe('as a process', () => {
   }
 
   it('killed at any step, again and again, it goes on where it was and leaves nothing half-done', async () => {
-    const segments = [0, 1, 2].map((hour) => segmentAt(OAK, `2026-05-01T0${hour}:00:00Z`));
+    const segments = [0, 1, 2, 3, 4].map((hour) => segmentAt(OAK, `2026-05-01T0${hour}:00:00Z`));
     const sounds = new Map<SegmentName, Int32Array>();
     for (const [index, segment] of segments.entries()) {
       put(place, rawFile(segment), sampleWav({ ...PLAIN, rate: 192_000, seconds: 3 }, index + 1));
