@@ -39,8 +39,8 @@ interface Hearing {
   stop(): void;
 }
 
-/** A station has few visitors, and each costs its connection. */
-const MOST_PEOPLE = 20;
+/** A station has few visitors, and each costs some hundredths of a core. */
+const MOST_PEOPLE = 8;
 /** The recorder takes eight, and the browsers together are one of them. */
 const MOST_RAW_EACH = 6;
 const RETRY_AFTER_S = 5;

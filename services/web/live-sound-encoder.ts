@@ -3,14 +3,21 @@ import { createMp3Encoder } from 'wasm-media-encoders';
 import type { WavFormat } from '../shared/wav.ts';
 import { createResampler } from './live-sound-resampler.ts';
 
+/** Raw sound in the form of the files, cut anywhere; samples from -1 to 1 at a rate that MP3 has, one array per channel. */
+export interface SoundReader {
+  rate: Mp3Rate;
+  channels: 1 | 2;
+  read(bytes: Buffer): Float32Array[];
+}
+
+/** A stream of one listener, from its beginning: players stumble over one that they join in its middle. */
 export interface Mp3Stream {
   /**
-   * Silence to begin with, for whoever joins: browsers open a stream only with its first 32 KiB, and from then on take it
-   * in such portions. With less in hand the first would wait for seconds and each seam would be heard.
+   * Silence. Browsers open a stream only with its first 32 KiB, and from then on take it in such portions: with less in
+   * hand the first would be waited for, and each seam be heard.
    */
   beginning: Buffer;
-  /** Raw sound in the form of the files, cut anywhere; whole MP3 frames, perhaps none yet. */
-  encode(bytes: Buffer): Buffer;
+  encode(samples: readonly Float32Array[]): Buffer;
 }
 
 /** MPEG-1, MPEG-2 and MPEG-2.5 have these. Frames per second. */
@@ -21,10 +28,7 @@ const FULL_RATE = 32_000;
 /** kbit/s. Birds don't need more, and a field's connection often has no more. */
 const BITRATE = { full: 96, low: 48 } as const;
 
-/** Of one frame, by the version of MPEG. */
-const FRAME_SAMPLES = { full: 1152, low: 576 } as const;
-/** Bit of a frame's third byte. */
-const PADDED = 0x02;
+const BEGINNING_BYTES = 48 * 1024;
 
 /** The highest of MP3's rates that holds nothing but what was recorded; 44.1 kHz and its multiples stay in step. */
 export function mp3Rate(rate: number): Mp3Rate {
@@ -33,51 +37,24 @@ export function mp3Rate(rate: number): Mp3Rate {
 }
 
 /** One or two channels stay, more become one. `gainDb`: as for the copies, so that both sound alike. */
-export async function createMp3Stream(format: WavFormat, gainDb: number): Promise<Mp3Stream> {
+export function createSoundReader(format: WavFormat, gainDb: number): SoundReader {
   const channels = format.channels === 2 ? 2 : 1;
   const rate = mp3Rate(format.rate);
-  const encoder = await createMp3Encoder();
-  const kind = rate >= FULL_RATE ? 'full' : 'low';
-  const bitrate = BITRATE[kind];
-  encoder.configure({ sampleRate: rate, channels, bitrate });
   const resampler = createResampler(format.rate, rate, channels);
   const decode = createPcmDecoder(format, channels, 10 ** (gainDb / 20));
-  const frameBytes = Math.floor(((FRAME_SAMPLES[kind] / 8) * 1000 * bitrate) / rate);
-  let rest: Buffer = Buffer.alloc(0);
-  return {
-    beginning: await silence(rate, channels, bitrate, frameBytes),
-    encode(bytes) {
-      const samples = resampler.resample(decode(bytes));
-      if ((samples[0]?.length ?? 0) === 0) return Buffer.alloc(0);
-      const made = Buffer.concat([rest, encoder.encode(samples)]);
-      const end = endOfFrames(made, frameBytes);
-      rest = made.subarray(end);
-      return made.subarray(0, end);
-    },
-  };
+  return { rate, channels, read: (bytes) => resampler.resample(decode(bytes)) };
 }
 
-const BEGINNING_BYTES = 56 * 1024;
-
-async function silence(sampleRate: number, channels: 1 | 2, bitrate: 96 | 48, frameBytes: number): Promise<Buffer> {
+export async function createMp3Stream({ rate, channels }: Pick<SoundReader, 'rate' | 'channels'>): Promise<Mp3Stream> {
   const encoder = await createMp3Encoder();
-  encoder.configure({ sampleRate, channels, bitrate });
-  const second = Array.from({ length: channels }, () => new Float32Array(sampleRate));
-  const made = Buffer.from(encoder.encode(second));
-  const frames = made.subarray(0, endOfFrames(made, frameBytes));
-  return Buffer.concat(Array.from({ length: Math.ceil(BEGINNING_BYTES / frames.length) }, () => frames));
-}
-
-/** Where the last whole frame ends: a frame has its length, and one byte more where its head says so. */
-function endOfFrames(bytes: Buffer, frameBytes: number): number {
-  let end = 0;
-  for (let at = 0; at + 3 <= bytes.length; at = end) {
-    const isPadded = ((bytes[at + 2] ?? 0) & PADDED) !== 0;
-    const next = at + frameBytes + (isPadded ? 1 : 0);
-    if (next > bytes.length) break;
-    end = next;
-  }
-  return end;
+  const bitrate = rate >= FULL_RATE ? BITRATE.full : BITRATE.low;
+  encoder.configure({ sampleRate: rate, channels, bitrate });
+  // The encoder's memory is used again at its next call.
+  const encode = (samples: readonly Float32Array[]): Buffer =>
+    (samples[0]?.length ?? 0) === 0 ? Buffer.alloc(0) : Buffer.from(encoder.encode(samples));
+  const seconds = BEGINNING_BYTES / ((bitrate * 1000) / 8);
+  const silence = Array.from({ length: channels }, () => new Float32Array(Math.ceil(rate * seconds)));
+  return { beginning: encode(silence), encode };
 }
 
 /** Chosen once: this runs up to a million times a second. */

@@ -1,6 +1,6 @@
 /**
- * What a microphone hears now, from its recorder's socket. Browsers share one MP3 stream per microphone; a service gets the
- * sound as it is. Who does not keep up is dropped: no recorder waits for anybody.
+ * What a microphone hears now, from its recorder's socket. Browsers share one connection per microphone and get MP3; a
+ * service gets the sound as it is. Who does not keep up is dropped: no recorder waits for anybody.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { isWorkspaceName, LIVE_SOCKET, type RecorderStatus, SAMPLE_FORMATS } fro
 import { type Folder, withFolder, withRoot } from '../shared/folders.ts';
 import { withDeadline } from '../shared/postgres-session.ts';
 import { endlessWavHeader, FILE_BITS, type WavFormat } from '../shared/wav.ts';
-import { createMp3Stream } from './live-sound-encoder.ts';
+import { createMp3Stream, createSoundReader, type Mp3Stream, type SoundReader } from './live-sound-encoder.ts';
 import type { StatusFiles } from './status-files.ts';
 
 /** Whoever listens: a reply to a browser or service. */
@@ -39,8 +39,9 @@ const DEADLINE_MS = 3000;
 const O_PATH = 0o10000000;
 
 interface Broadcast {
-  listeners: Set<Listener>;
-  beginning: Buffer;
+  /** With the stream of each. */
+  listeners: Map<Listener, Mp3Stream>;
+  reader: SoundReader;
   socket: Socket;
 }
 
@@ -64,20 +65,20 @@ export function createLiveSound({ runPath, files }: { runPath: string; files: St
     const sound = await openSound(workspace);
     if (sound === null) return null;
     const { socket } = sound;
-    const mp3 = await createMp3Stream(sound.format, gainDb).catch((error: unknown) => {
-      socket.destroy();
-      throw error;
-    });
-    const listeners = new Set<Listener>();
+    const reader = createSoundReader(sound.format, gainDb);
+    const listeners = new Map<Listener, Mp3Stream>();
     socket.on('data', (bytes: Buffer) => {
-      const frames = mp3.encode(bytes);
-      if (frames.length > 0) for (const listener of listeners) send(listener, frames, MOST_BEHIND_MP3_BYTES);
+      const samples = reader.read(bytes);
+      for (const [listener, stream] of listeners) {
+        const frames = stream.encode(samples);
+        if (frames.length > 0) send(listener, frames, MOST_BEHIND_MP3_BYTES);
+      }
     });
     socket.once('close', () => {
       broadcasts.delete(workspace);
-      for (const listener of listeners) listener.end();
+      for (const listener of listeners.keys()) listener.end();
     });
-    return socket.destroyed ? null : { listeners, beginning: mp3.beginning, socket };
+    return socket.destroyed ? null : { listeners, reader, socket };
   };
 
   return {
@@ -92,12 +93,19 @@ export function createLiveSound({ runPath, files }: { runPath: string; files: St
         broadcasts.delete(workspace);
         return null;
       }
-      listener.write(running.beginning);
-      running.listeners.add(listener);
-      return () => {
-        running.listeners.delete(listener);
-        if (running.listeners.size === 0) running.socket.destroy();
+      const { listeners, reader, socket } = running;
+      const leave = (): void => {
+        listeners.delete(listener);
+        if (listeners.size === 0) socket.destroy();
       };
+      const stream = await createMp3Stream(reader).catch((error: unknown) => {
+        leave();
+        throw error;
+      });
+      if (socket.destroyed) return null;
+      listener.write(stream.beginning);
+      listeners.set(listener, stream);
+      return leave;
     },
     async playWav(workspace, listener) {
       const sound = await openSound(workspace);

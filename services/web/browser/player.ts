@@ -1,6 +1,8 @@
 /** Sound in the browser: live sound that is only fetched while somebody listens, and recordings one at a time. */
 
-const AGAIN_MS = 2000;
+const AGAIN_MS = 500;
+/** Sound that stood still for so long does not go on by itself. */
+const STUCK_MS = 3000;
 
 /** Stopping ends the connection, which the browser's own pause would not. Again for what came later. */
 export function listenOnDemand(): void {
@@ -44,6 +46,8 @@ function listen(words: DOMStringMap, { button, status, audio }: ListenParts): vo
     audio.load();
   };
   audio.controls = false;
+  // Fetched only on demand anyway. With less than that, browsers stop fetching when they know what it is, and may not resume.
+  audio.preload = 'auto';
   end();
   button.hidden = false;
   const want = (isWanted: boolean): void => {
@@ -62,6 +66,12 @@ function listen(words: DOMStringMap, { button, status, audio }: ListenParts): vo
   audio.addEventListener('playing', () => wanted && say(words.playing));
   audio.addEventListener('ended', lose);
   audio.addEventListener('error', lose);
+  // A connection that died without a word, or a player that no longer asks for more.
+  let at = 0;
+  setInterval(() => {
+    if (wanted && !status.hidden && status.textContent === words.playing && audio.currentTime === at) lose();
+    at = audio.currentTime;
+  }, STUCK_MS);
 }
 
 /** Two recordings at once are noise. */
