@@ -203,7 +203,7 @@ export const stationTexts = {
     licences: 'Licences',
     licence: 'Silvasonic is free software under the Apache License 2.0.',
     parts: [
-      'In this page: Preact, Fastify, zod, ioredis (MIT), Drizzle (Apache-2.0), Idiomorph (0BSD), postgres (Unlicense).',
+      'In this page: Preact, Fastify, zod, ioredis (MIT), Drizzle (Apache-2.0), Idiomorph (0BSD), LAME by wasm-media-encoders (LGPL, MIT), postgres (Unlicense).',
       'Beside it: PostgreSQL (PostgreSQL), Redis, Podman (Apache-2.0), ALSA tools and SoX (GPL), each as your system or its image brings it.',
     ],
     duration: (seconds: number) => {

@@ -14,5 +14,7 @@ export async function findBarriers(page: Page): Promise<string[]> {
     violations;
   return found
     .filter(({ impact }) => GRAVE.has(impact))
-    .flatMap(({ id, help, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${help}: ${html} ${failureSummary}`));
+    .flatMap(({ id, help, nodes }) =>
+      nodes.map(({ html, failureSummary }) => `${id}: ${help}: ${html} ${failureSummary}`),
+    );
 }
