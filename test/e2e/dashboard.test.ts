@@ -1,35 +1,23 @@
-/** The first page in a real browser, against the real controller, database, Redis and Podman. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { cm108, umik1, webcam } from '../integration/usb-devices.ts';
 import type { PluggedDevice } from '../integration/usb-tree.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
+import { type RunningPage, signIn } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 200 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
-  await station.stationId();
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
+  made = await createPageStation({ firstCard: 200 });
+  ({ station, page, browser } = made);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const card = (name: string) => browser.page.locator('.card', { has: browser.page.getByRole('heading', { name }) });
@@ -128,7 +116,7 @@ describe('the connection', () => {
     await page.stop();
     await browser.page.getByText('Connection lost.').waitFor();
     expect(await browser.page.locator('.card.microphone').count()).toBeGreaterThan(0);
-    page = await startPage(station, join(folder, 'page-package'), { SILVASONIC_WEB_PORT: port });
+    page = await made.startPageAgain({ SILVASONIC_WEB_PORT: port });
     await browser.page.getByText('Connection lost.').waitFor({ state: 'hidden' });
     // Still signed in, and live.
     const row = await station.untilPhase('recording');
@@ -162,7 +150,7 @@ describe('a browser without scripts', () => {
       await plain.page.locator('.card.microphone').first().getByRole('switch').click();
       await plain.page.getByRole('heading', { name: 'Switch' }).waitFor();
       await plain.page.getByRole('button', { name: /^Switch/ }).click();
-      await plain.page.getByText('Switched off.').waitFor();
+      await plain.page.locator('.notice.told', { hasText: 'Switched off.' }).waitFor();
     } finally {
       await plain.close();
     }

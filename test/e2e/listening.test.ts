@@ -1,17 +1,18 @@
 /** Live sound: in a real browser where the station allows it, and for services by their token, whatever it says. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
-import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+import type { TestBrowser } from './browser.ts';
+import type { RunningPage } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
 const TOKEN = 'a-token-of-a-service';
 
+let made: PageStation;
 let folder: string;
 let station: TestStation;
 let page: RunningPage;
@@ -19,23 +20,14 @@ let browser: TestBrowser;
 let workspace: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 240 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
-  await station.stationId();
+  made = await createPageStation({ firstCard: 240 });
+  ({ station, page, browser, folder } = made);
   station.plug(umik1());
   workspace = (await station.untilPhase('recording')).workspace;
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const allow = async (value: boolean) => {

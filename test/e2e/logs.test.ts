@@ -1,39 +1,28 @@
-/** Logs in a real browser: lines of real containers while somebody looks, and what becomes of hostile ones. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CHANNEL } from '../../services/shared/contract.ts';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import { findBarriers } from './axe.ts';
-import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+import type { TestBrowser } from './browser.ts';
+import type { RunningPage } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
 let device: { id: string; workspace: string };
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 270 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
+  made = await createPageStation({ firstCard: 270, browser: { width: 390, height: 800 } });
+  ({ station, page, browser } = made);
   station.plug(umik1());
   device = await station.untilPhase('recording');
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser({ width: 390, height: 800 });
-  await setUp(browser.page, page);
   await browser.page.goto(`${page.address}/logs`);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const lines = () => browser.page.locator('#log-lines > div');

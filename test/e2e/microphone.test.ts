@@ -1,16 +1,13 @@
-/** One microphone's page in a real browser: rename, overrides, profile, restart, ignore, forget. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import type { PluggedDevice } from '../integration/usb-tree.ts';
 import { findBarriers } from './axe.ts';
-import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+import type { TestBrowser } from './browser.ts';
+import type { RunningPage } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
@@ -20,25 +17,16 @@ let address: string;
 let id: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 220 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
-  await station.stationId();
+  made = await createPageStation({ firstCard: 220 });
+  ({ station, page, browser } = made);
   umik = station.plug(umik1());
   const row = await station.untilPhase('recording');
-  page = await startPage(station, packageFolder);
   id = row.id;
   address = `${page.address}/microphones/${row.workspace}`;
-  browser = await startBrowser();
-  await setUp(browser.page, page);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const row = async () => (await station.devices()).find((one) => one.id === id);
@@ -189,7 +177,7 @@ describe('what it changes', () => {
     await browser.page.locator('#state .badge.recording').waitFor();
     await browser.page.locator('#state').getByRole('switch').click();
     await browser.page.getByRole('button', { name: /^Switch/ }).click();
-    await browser.page.getByText('Switched off.').waitFor();
+    await browser.page.locator('.notice.told', { hasText: 'Switched off.' }).waitFor();
     await browser.page.locator('#state .badge.disabled').waitFor();
     expect(new URL(browser.page.url()).pathname).toBe(new URL(address).pathname);
     await browser.page.locator('#state').getByRole('switch').click();

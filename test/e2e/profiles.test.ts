@@ -1,38 +1,27 @@
-/** Profiles in a real browser: edited wrongly and rightly, with and without a recording at stake; duplicated, repaired, removed. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import { findBarriers } from './axe.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
+import { type RunningPage, signIn } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
 const SLUG = 'minidsp-umik-1';
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
 let id: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 250 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
+  made = await createPageStation({ firstCard: 250 });
+  ({ station, page, browser } = made);
   station.plug(umik1());
   ({ id } = await station.untilPhase('recording'));
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const open = (path: string) => browser.page.goto(page.address + path);

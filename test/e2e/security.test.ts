@@ -1,17 +1,17 @@
 /** The page's guards as a browser sees them: lock-out, foreign pages, names with HTML, the page's process and its files. */
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
-import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, PASSWORD, type RunningPage, setUp, startPage } from './page-process.ts';
+import type { TestBrowser } from './browser.ts';
+import { PASSWORD, type RunningPage } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
 const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
@@ -19,15 +19,10 @@ let foreign: Server;
 let workspace: string;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 290 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
+  made = await createPageStation({ firstCard: 290 });
+  ({ station, page, browser } = made);
   station.plug(umik1());
   ({ workspace } = await station.untilPhase('recording'));
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
   foreign = createServer((_request, response) => {
     response.setHeader('content-type', 'text/html');
     response.end(`<form method=post action="${page.address}/microphones/${workspace}/enabled">
@@ -38,11 +33,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
+  await made?.remove();
   foreign?.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 test('a foreign page can neither send a form of ours, nor show us in a frame, nor sign us out', async () => {

@@ -1,35 +1,23 @@
-/** Services and events in a real browser, with the real processor. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import { findBarriers } from './axe.ts';
-import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+import type { TestBrowser } from './browser.ts';
+import type { RunningPage } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 260, services: true });
-  const packageFolder = await buildPage(folder);
-  await station.start();
-  await station.stationId();
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
+  made = await createPageStation({ firstCard: 260, services: true });
+  ({ station, page, browser } = made);
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
-  rmSync(folder, { recursive: true, force: true });
+  await made?.remove();
 });
 
 const card = (name: string) => browser.page.locator(`article#${name}`);

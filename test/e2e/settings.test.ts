@@ -1,17 +1,16 @@
 /** Settings and About in a real browser: place, switches, alerts at a real receiver, password, browsers, the support bundle. */
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestStation, type TestStation } from '../integration/test-station.ts';
+import type { TestStation } from '../integration/test-station.ts';
 import { umik1 } from '../integration/usb-devices.ts';
 import { findBarriers } from './axe.ts';
 import { startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, PASSWORD, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
+import { PASSWORD, type RunningPage, signIn } from './page-process.ts';
+import { createPageStation, type PageStation } from './page-station.ts';
 
-let folder: string;
+let made: PageStation;
 let station: TestStation;
 let page: RunningPage;
 let browser: TestBrowser;
@@ -19,14 +18,8 @@ let receiver: Server;
 const received: string[] = [];
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'silvasonic-page-'));
-  station = await createTestStation({ firstCard: 280 });
-  const packageFolder = await buildPage(folder);
-  await station.start();
-  await station.stationId();
-  page = await startPage(station, packageFolder);
-  browser = await startBrowser();
-  await setUp(browser.page, page);
+  made = await createPageStation({ firstCard: 280 });
+  ({ station, page, browser } = made);
   receiver = createServer((request, response) => {
     request.setEncoding('utf8').on('data', (text: string) => received.push(text));
     request.on('end', () => response.end());
@@ -35,11 +28,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await page?.stop();
-  await station?.remove();
+  await made?.remove();
   receiver?.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const stored = async (key: string) => (await station.sql`select value from system_config where key = ${key}`)[0]?.value;
