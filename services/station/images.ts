@@ -116,12 +116,20 @@ async function build(recipe: ImageRecipe, inputs: string, options: ImageOptions)
   if (options.keepBuildCache !== true) await removeEarlierBuilds(options);
 }
 
+/** A container or another image is made of it, or it is gone by now. */
+const STILL_NEEDED = /in use|used by|has dependent|not known|no such image/i;
+
 /** Builds that no tag names any more and no container uses. Failing to remove them costs only space. */
 async function removeEarlierBuilds({ podman, progress }: ImageOptions): Promise<void> {
-  const args = ['image', 'prune', '--force', '--filter', 'dangling=true', '--filter', `label=${INPUTS_LABEL}`];
-  const result = await podman(args, QUICK_DEADLINE_MS);
-  if (result.code === 0) return;
-  const why = result.stderr.trim().split('\n').at(-1);
+  const filters = ['--filter', 'dangling=true', '--filter', `label=${INPUTS_LABEL}`];
+  const list = await podman(['images', '--quiet', '--no-trunc', ...filters], QUICK_DEADLINE_MS);
+  const results = [list];
+  // One by one: a prune of all ends at the first that somebody else removes at the same moment.
+  for (const id of new Set(list.stdout.split('\n').filter((line) => line !== '')))
+    results.push(await podman(['rmi', id], QUICK_DEADLINE_MS));
+  const failed = results.find(({ code, stderr }) => code !== 0 && !STILL_NEEDED.test(stderr));
+  if (failed === undefined) return;
+  const why = failed.stderr.trim().split('\n').at(-1);
   progress(`Earlier builds stay (${why}): "podman ps --all --external" shows what an interrupted build left.`);
 }
 
