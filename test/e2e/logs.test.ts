@@ -47,11 +47,16 @@ const sayUntilShown = async (instance: string, text: string): Promise<void> => {
 
 test('what a recorder writes comes by itself', async () => {
   await sayUntilShown('somebody', 'the page listens');
-  await station.update(device.id, { restart_token: 'once' });
-  await lines()
-    .filter({ hasText: `recorder-${device.workspace}` })
-    .first()
-    .waitFor();
+  // The controller asks every two seconds whether somebody listens; what was written before is gone.
+  let restarts = 0;
+  const restartAndLook = async (): Promise<number> => {
+    restarts += 1;
+    await station.update(device.id, { restart_token: String(restarts) });
+    return await lines()
+      .filter({ hasText: `recorder-${device.workspace}` })
+      .count();
+  };
+  await expect.poll(restartAndLook, { timeout: 30_000, interval: 4000 }).toBeGreaterThan(0);
   expect(await findBarriers(browser.page)).toEqual([]);
 });
 
