@@ -54,7 +54,8 @@ export function sight(input: IdentityInput): Sighting {
     const there = byPort.get(stay.microphone.portPath);
     const unseen = !scan.ok && !stay.microphone.virtual;
     const missingSinceMs = stay.missingSinceMs ?? nowMs;
-    if (there?.incarnation === incarnation) stays.set(incarnation, { ...stay, missingSinceMs: null });
+    if (there?.incarnation === incarnation)
+      stays.set(incarnation, stay.missingSinceMs === null ? stay : { ...stay, missingSinceMs: null });
     else if (unseen) stays.set(incarnation, stay);
     // A virtual one is not missed by mistake.
     else if (there === undefined && !stay.microphone.virtual && nowMs - missingSinceMs < input.graceMs)
@@ -86,7 +87,9 @@ export interface Assignment {
 
 type Bearer = { vendorId: string; productId: string; serial: string | null };
 
-export const serialKey = (bearer: Bearer): string => JSON.stringify([bearer.vendorId, bearer.productId, bearer.serial]);
+/** Ids are hexadecimal digits, so a colon parts them; without a serial there is no second colon. */
+export const serialKey = ({ vendorId, productId, serial }: Bearer): string =>
+  serial === null ? `${vendorId}:${productId}` : `${vendorId}:${productId}:${serial}`;
 
 /**
  * Gives each fresh microphone its row, the surest ties first: same port and serial; then a serial that nobody else
@@ -96,7 +99,7 @@ export const serialKey = (bearer: Bearer): string => JSON.stringify([bearer.vend
 export function assign(input: IdentityInput, sighting: Sighting): Assignment {
   const stays = new Map(sighting.stays);
   const claimed = new Set([...stays.values()].map((stay) => stay.deviceId));
-  const rowsByKey = groupBy(input.rows, serialKey);
+  const rowsByKey = sighting.fresh.length === 0 ? new Map<string, DeviceRow[]>() : groupBy(input.rows, serialKey);
   const sharedKeys = findSharedKeys(input, sighting);
   const created = new Map<string, Microphone>();
   const events: StationEvent[] = [];
@@ -112,7 +115,8 @@ export function assign(input: IdentityInput, sighting: Sighting): Assignment {
     if (row !== undefined) give(microphone, row.id);
     return row === undefined;
   });
-  const taken = new Set([...input.rows.map((row) => row.id), ...[...stays.values()].map((stay) => stay.deviceId)]);
+  const known = new Set(input.rows.map(({ id }) => id));
+  const taken = new Set([...known, ...claimed]);
   for (const microphone of elsewhere) {
     const key = serialKey(microphone);
     const rows = rowsByKey.get(key) ?? [];
@@ -132,7 +136,6 @@ export function assign(input: IdentityInput, sighting: Sighting): Assignment {
       give(microphone, id);
     }
   }
-  const known = new Set(input.rows.map((row) => row.id));
   for (const stay of stays.values()) {
     if (!created.has(stay.deviceId) && !known.has(stay.deviceId)) created.set(stay.deviceId, stay.microphone);
   }

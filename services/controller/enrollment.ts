@@ -2,7 +2,7 @@
  * Whether our rules take a new device in, and with which profile. Only as long as nobody decided: what a person said is
  * never undone. Pure.
  */
-import { GENERIC_PROFILE_SLUG, matchProfile } from '../shared/profile.ts';
+import { GENERIC_PROFILE_SLUG, matchProfile, type ProfileMatch } from '../shared/profile.ts';
 import type { DeviceRow, EnrollmentDecision, Microphone, ProfileRow } from './world.ts';
 
 export interface EnrollmentRules {
@@ -10,10 +10,17 @@ export interface EnrollmentRules {
   autoEnrollment: boolean;
 }
 
+/** What each microphone was last matched with: nothing is compared again while it and the profiles are the very same. */
+const lastMatched = new WeakMap<Microphone, { profiles: readonly ProfileRow[]; match: ProfileMatch }>();
+
 /** A profile whose config cannot be read matches nothing. */
-function matched(microphone: Microphone, rules: EnrollmentRules): ReturnType<typeof matchProfile> {
-  const usable = rules.profiles.flatMap(({ slug, config }) => (config.ok ? [{ slug, config: config.value }] : []));
-  return matchProfile(microphone, usable);
+function matched(microphone: Microphone, { profiles }: EnrollmentRules): ProfileMatch {
+  const before = lastMatched.get(microphone);
+  if (before?.profiles === profiles) return before.match;
+  const usable = profiles.flatMap(({ slug, config }) => (config.ok ? [{ slug, config: config.value }] : []));
+  const match = matchProfile(microphone, usable);
+  lastMatched.set(microphone, { profiles, match });
+  return match;
 }
 
 export function suggestProfile(microphone: Microphone, rules: EnrollmentRules): string | null {

@@ -3,7 +3,7 @@
  * change. Pure: no clock, no database; the same scan, rows and memory always give the same answer.
  */
 import { workspaceName } from '../shared/contract.ts';
-import { VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
+import { type Capabilities, VIRTUAL_VENDOR_ID } from '../shared/profile.ts';
 import {
   type Assignment,
   assign,
@@ -60,10 +60,10 @@ const FLAP_FIRST_HOLD_MS = 10_000;
 export function inventory(input: InventoryInput): Inventory {
   const sighting = sight(input);
   const assigned = assign(input, sighting);
-  const settled = settleRows(input, sighting, assigned);
+  const present = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
+  const settled = settleRows(input, sighting, assigned, present);
   const arrivals = countArrivals(input, sighting, assigned.stays);
   const flapping = findFlapping(arrivals);
-  const present = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
   const unknown = findUnknown(input, sighting, present);
   const deadlines = [
     ...[...assigned.stays.values()].flatMap(({ missingSinceMs }) =>
@@ -115,22 +115,23 @@ function settleRows(
   input: InventoryInput,
   sighting: Sighting,
   assigned: Assignment,
+  present: ReadonlyMap<string, Microphone>,
 ): { rows: DeviceRow[]; changes: DeviceChange[] } {
   const rows: DeviceRow[] = [];
   const changes: DeviceChange[] = [];
-  const presentById = new Map([...assigned.stays.values()].map((stay) => [stay.deviceId, stay.microphone]));
   for (const row of input.rows) {
-    const facts = changedFacts(row, presentById.get(row.id), input, sighting, assigned);
-    if (presentById.get(row.id) === undefined && isForgettable({ ...row, ...facts }, input)) {
+    const microphone = present.get(row.id);
+    const facts = changedFacts(row, microphone, input, sighting, assigned);
+    if (microphone === undefined && isForgettable(row, facts, input)) {
       changes.push({ kind: 'forget', id: row.id });
       continue;
     }
-    if (Object.keys(facts).length > 0) changes.push({ kind: 'update', id: row.id, facts });
-    const enrollment = decideEnrollment(row, presentById.get(row.id), input);
+    const isAsBefore = Object.keys(facts).length === 0;
+    if (!isAsBefore) changes.push({ kind: 'update', id: row.id, facts });
+    const enrollment = decideEnrollment(row, microphone, input);
     if (enrollment !== null) changes.push({ kind: 'enroll', id: row.id, enrollment });
     // The same object while nothing changed: what was made of it need not be made again.
-    const isSame = enrollment === null && Object.keys(facts).length === 0;
-    rows.push(isSame ? row : { ...row, ...facts, ...enrollment });
+    rows.push(isAsBefore && enrollment === null ? row : { ...row, ...facts, ...enrollment });
   }
   for (const [id, microphone] of assigned.created) {
     const row = newRow(id, microphone, assigned, input);
@@ -220,21 +221,32 @@ function changedFacts(
   if (row.portPath !== microphone.portPath) facts.portPath = microphone.portPath;
   if (row.product !== microphone.product) facts.product = microphone.product;
   if (row.manufacturer !== microphone.manufacturer) facts.manufacturer = microphone.manufacturer;
-  if (capabilities.offers.length > 0 && JSON.stringify(capabilities) !== JSON.stringify(row.capabilities))
+  if (capabilities.offers.length > 0 && textOf(capabilities) !== textOf(row.capabilities))
     facts.capabilities = capabilities;
   const suggestion = suggestProfile(microphone, input);
   if (row.suggestedProfile !== suggestion) facts.suggestedProfile = suggestion;
   return facts;
 }
 
+const texts = new WeakMap<Capabilities, string>();
+
+/** As JSON; made once of what is the very same. */
+function textOf(capabilities: Capabilities): string {
+  const known = texts.get(capabilities);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(capabilities);
+  texts.set(capabilities, text);
+  return text;
+}
+
 /** Only what nobody ever wanted is forgotten; a time in the future (the clock was wrong) forgets nothing. */
-function isForgettable(row: DeviceRow, input: InventoryInput): boolean {
+function isForgettable(row: DeviceRow, facts: Partial<DeviceFacts>, input: InventoryInput): boolean {
   return (
     input.scan.ok &&
     row.enrollmentStatus === 'pending' &&
     row.decidedBy === null &&
-    row.status === 'offline' &&
-    input.wallMs - row.lastSeenAt > FORGET_AFTER_MS
+    (facts.status ?? row.status) === 'offline' &&
+    input.wallMs - (facts.lastSeenAt ?? row.lastSeenAt) > FORGET_AFTER_MS
   );
 }
 
