@@ -58,7 +58,7 @@ export function createServiceFolders(options: ServiceFoldersOptions) {
   const tell = async ({ name, microphones, liveSound }: ServiceFolders): Promise<void> => {
     const folder = join(runPath, SERVICE_RUN_FOLDER, name);
     if (microphones === null) return;
-    await makeFolders(runPath, [SERVICE_RUN_FOLDER, name], FOLDER_MODE);
+    await makeFolders(runPath, { [SERVICE_RUN_FOLDER]: { [name]: {} } }, FOLDER_MODE);
     await write(join(folder, MICROPHONES_FILE), `${JSON.stringify(microphones)}\n`, TOLD_MODE);
     if (!liveSound) return;
     const token = await tokenOf(name);
@@ -80,11 +80,11 @@ export function createServiceFolders(options: ServiceFoldersOptions) {
     prepare: (folders: ServiceFolders): Promise<null> =>
       inTurn(folders.name, async () => {
         const { name, kept } = folders;
-        await makeFolders(runPath, [SERVICE_RUN_FOLDER, name], FOLDER_MODE);
+        await makeFolders(runPath, { [SERVICE_RUN_FOLDER]: { [name]: {} } }, FOLDER_MODE);
         await emptyFolder(join(runPath, SERVICE_RUN_FOLDER), name);
         for (const file of [...written.keys()])
           if (file.startsWith(join(runPath, SERVICE_RUN_FOLDER, name, '/'))) written.delete(file);
-        for (const folder of kept) await makeFolders(servicesFolder, [name, folder], FOLDER_MODE);
+        for (const folder of kept) await makeFolders(servicesFolder, { [name]: { [folder]: {} } }, FOLDER_MODE);
         await tell(folders);
         return null;
       }),

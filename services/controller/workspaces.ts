@@ -21,7 +21,7 @@ import {
   WORKSPACE_MARKER_FILE,
 } from '../shared/contract.ts';
 import { writeDurably } from '../shared/durable-file.ts';
-import { emptyFolder, makeFolders, readHostileFile } from '../shared/hostile-file.ts';
+import { allEnded, emptyFolder, makeFolders, readHostileFile } from '../shared/hostile-file.ts';
 import { formatLastGood, LAST_GOOD_MAX_BYTES, parseLastGood, wishFingerprint } from './last-good.ts';
 import type { Log } from './log.ts';
 import { createServiceFolders } from './service-folders.ts';
@@ -100,18 +100,19 @@ function createAttempts(clock: Clock): Attempt {
 
 async function prepareRecorder(recorderWorkspace: string, runPath: string, workspace: string): Promise<null> {
   refuseForeignName(workspace);
-  await makeFolders(recorderWorkspace, [workspace, 'data', 'raw'], FOLDER_MODE);
-  await makeFolders(recorderWorkspace, [workspace, 'data', 'processed'], FOLDER_MODE);
-  await makeFolders(recorderWorkspace, [workspace, '.buffer'], FOLDER_MODE);
-  await makeFolders(runPath, [workspace], FOLDER_MODE);
-  // The position of an earlier container must not be taken for that of the next, nor its socket stand in the way.
-  await emptyFolder(runPath, workspace);
+  const run = async (): Promise<void> => {
+    await makeFolders(runPath, { [workspace]: {} }, FOLDER_MODE);
+    // The position of an earlier container must not be taken for that of the next, nor its socket stand in the way.
+    await emptyFolder(runPath, workspace);
+  };
+  const own = { data: { raw: {}, processed: {} }, '.buffer': {} };
+  await allEnded([makeFolders(recorderWorkspace, { [workspace]: own }, FOLDER_MODE), run()]);
   return null;
 }
 
 async function writeProcessing(recorderWorkspace: string, workspace: string, processing: Processing): Promise<null> {
   refuseForeignName(workspace);
-  await makeFolders(recorderWorkspace, [workspace], FOLDER_MODE);
+  await makeFolders(recorderWorkspace, { [workspace]: {} }, FOLDER_MODE);
   await writeDurably(
     join(recorderWorkspace, workspace, PROCESSING_FILE),
     `${JSON.stringify(processing)}\n`,

@@ -4,7 +4,7 @@
  * link below the trusted root is followed, so nothing can be swapped between check and use.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const ROOT = constants.O_RDONLY | constants.O_DIRECTORY;
@@ -28,11 +28,8 @@ export type HostileText = { kind: 'text'; text: string } | { kind: 'missing' } |
  */
 export async function readHostileFile(place: HostilePlace, maxBytes: number): Promise<HostileText> {
   try {
-    const folder = await openFolder(place.root, place.folder);
-    return await using(folder, async () => {
-      const file = await open(within(folder, place.name), FILE);
-      return await using(file, () => readRegular(file, maxBytes));
-    });
+    const file = await openIn(await openFolder(place.root, place.folder), place.name);
+    return await using(file, () => readRegular(file, maxBytes));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return { kind: 'missing' };
     const why = plantedReason(error);
@@ -41,27 +38,50 @@ export async function readHostileFile(place: HostilePlace, maxBytes: number): Pr
   }
 }
 
+/** Folders by name, each with those in it. */
+export interface FolderTree {
+  [name: string]: FolderTree;
+}
+
 /**
- * Makes `root` (trusted, links allowed) and below it the folders of `parts`, one inside the other. What exists stays.
- * Throws an error that names the place where something else than a folder stands.
+ * Makes `root` (trusted, links allowed) and below it the folders of `tree`. What exists stays. Throws an error that names
+ * the place where something else than a folder stands.
  */
-export async function makeFolders(root: string, parts: string[], mode: number): Promise<void> {
-  let path = root;
-  let parent: FileHandle | null = null;
-  try {
-    await mkdir(root, { recursive: true });
-    parent = await open(root, ROOT);
-    for (const part of parts) {
-      path = join(path, part);
-      const folder = await makeFolder(parent, part, mode);
-      await parent.close();
-      parent = folder;
+export async function makeFolders(root: string, tree: FolderTree, mode: number): Promise<void> {
+  const opened = await orPlanted(root, async () => {
+    try {
+      return await open(root, ROOT);
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      await mkdir(root, { recursive: true });
+      return await open(root, ROOT);
     }
+  });
+  await using(opened, () => makeBelow(opened, root, tree, mode));
+}
+
+/** Side by side: each folder is a few waits for the disk, and somebody waits to be recorded. */
+async function makeBelow(parent: FileHandle, path: string, tree: FolderTree, mode: number): Promise<void> {
+  const made = Object.entries(tree).map(async ([name, below]) => {
+    const at = join(path, name);
+    const folder = await orPlanted(at, () => makeFolder(parent, name, mode));
+    await using(folder, () => makeBelow(folder, at, below, mode));
+  });
+  await allEnded(made);
+}
+
+/** As `Promise.all`, but nothing of it is under way any more when it throws: handles may be closed, folders used. */
+export async function allEnded(works: readonly Promise<unknown>[]): Promise<void> {
+  const ended = await Promise.allSettled(works);
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+}
+
+async function orPlanted<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
     if (plantedReason(error) === null) throw fileError(path, error);
     throw new Error(`${path} is a link or a file where a folder belongs: remove it.`, { cause: error });
-  } finally {
-    await parent?.close();
   }
 }
 
@@ -70,12 +90,19 @@ export async function emptyFolder(root: string, folder: string): Promise<void> {
   try {
     const opened = await openFolder(root, folder);
     await using(opened, async () => {
-      for (const name of await readdir(within(opened, '.'))) {
-        await rm(within(opened, name), { recursive: true, force: true });
-      }
+      for (const name of await readdir(within(opened, '.'))) await remove(within(opened, name));
     });
   } catch (error) {
     throw fileError(join(root, folder), error);
+  }
+}
+
+/** Most of what is removed is a file, and that takes one step. */
+async function remove(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch {
+    await rm(path, { recursive: true, force: true });
   }
 }
 
@@ -107,13 +134,14 @@ async function readRegular(file: FileHandle, maxBytes: number): Promise<HostileT
   const info = await file.stat();
   if (!info.isFile()) return { kind: 'unusable', why: 'it is no regular file' };
   if (info.size > maxBytes) return tooLong;
-  // It may have grown since it was measured, and some files of the kernel have no size: the buffer is the limit.
+  // Some files of the kernel have no size: the buffer is the limit.
   const buffer = Buffer.allocUnsafe(Math.min(maxBytes, Math.max(info.size, 4096)) + 1);
   let length = 0;
   while (length < buffer.length) {
     const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-    if (bytesRead === 0) return decode(buffer.subarray(0, length));
     length += bytesRead;
+    // As long as it was measured: whoever writes it replaces it whole.
+    if (bytesRead === 0 || length === info.size) return decode(buffer.subarray(0, length));
   }
   return tooLong;
 }
@@ -148,17 +176,28 @@ function openFolder(root: string, folder: string | undefined): Promise<FileHandl
   return folder === undefined ? open(root, ROOT) : open(join(root, folder), FOLDER);
 }
 
+/** Opens a file and lets go of its folder, both whatever happens. */
+async function openIn(folder: FileHandle, name: string): Promise<FileHandle> {
+  return await using(folder, () => open(within(folder, name), FILE));
+}
+
 function within(folder: FileHandle, name: string): string {
   return join('/proc/self/fd', String(folder.fd), name);
 }
 
 async function makeFolder(parent: FileHandle, name: string, mode: number): Promise<FileHandle> {
+  const path = within(parent, name);
   try {
-    await mkdir(within(parent, name), { mode });
+    return await open(path, FOLDER);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+  try {
+    await mkdir(path, { mode });
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
   }
-  return await open(within(parent, name), FOLDER);
+  return await open(path, FOLDER);
 }
 
 async function using<T>(handle: FileHandle, work: () => Promise<T>): Promise<T> {
