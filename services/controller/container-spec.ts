@@ -54,6 +54,7 @@ export function recorderContainer(
     image: input.recorderImage.id ?? input.recorderImage.reference,
     env: {
       [RECORDER_ENV.device]: microphone.sound?.hw ?? '',
+      [RECORDER_ENV.usbDevice]: microphone.sound?.usbDevice ?? '',
       [RECORDER_ENV.profileSlug]: profile.slug,
       [RECORDER_ENV.configJson]: JSON.stringify(config),
       [RECORDER_ENV.instanceId]: `recorder-${row.workspace}`,

@@ -2,6 +2,7 @@
  * From a USB device to a `Microphone`: reads what sysfs and procfs say of one device and its sound card. Reads small
  * kernel files and opens no device. Node numbers come from sysfs, never from `/dev`: in a container that is a snapshot.
  */
+import { formatUsbDevice } from '../shared/contract.ts';
 import type { Capabilities } from '../shared/profile.ts';
 import {
   type CardNames,
@@ -126,7 +127,7 @@ function readUsbFolder(card: number, usb: UsbDeviceSeen[], { sysRoot, procRoot }
  */
 export function describeMicrophone(
   stay: UsbStay,
-  address: number,
+  seen: UsbDeviceSeen,
   card: CardNames | undefined,
   roots: KernelRoots,
 ): Extract<MicrophoneFacts, { kind: 'read' }> {
@@ -136,7 +137,7 @@ export function describeMicrophone(
   const described = functions !== null;
   if (!captures && known === undefined) return { kind: 'read', microphone: null, ready: described };
 
-  const sound = card === undefined ? null : readSound(card, functions, roots);
+  const sound = card === undefined ? null : readSound(card, seen, functions, roots);
   const waiting = card !== undefined && sound === null;
   const isPlain = functions?.capture === true && !functions.playback && !functions.video && !functions.strange;
   const nodes = sound === null ? '-' : sound.nodes.map((node) => `${node.major}:${node.minor}`).join(',');
@@ -144,7 +145,7 @@ export function describeMicrophone(
     kind: 'read',
     ready: described && !waiting,
     microphone: {
-      incarnation: `${stay.portPath}#${address}#${sound?.card ?? '-'}#${nodes}`,
+      incarnation: `${stay.portPath}#${seen.address}#${sound?.card ?? '-'}#${nodes}`,
       portPath: stay.portPath,
       vendorId: stay.vendorId,
       productId: stay.productId,
@@ -169,6 +170,7 @@ function obstacleOf(stay: UsbStay, known: { reason: string; message: string } | 
 /** The first capturing device of a card. null: some of its files are not there yet. */
 function readSound(
   { card, captureDevices }: CardNames,
+  seen: UsbDeviceSeen,
   functions: UsbFunctions | null,
   roots: KernelRoots,
 ): SoundCard | null {
@@ -178,7 +180,8 @@ function readSound(
   const capture = readNode(`pcmC${card}D${device}c`, roots);
   if (control === null || capture === null) return null;
   const capabilities = readCapabilities(card, device, functions, roots);
-  return { card, device, hw: `hw:${card},${device}`, nodes: [control, capture], capabilities };
+  const usbDevice = formatUsbDevice(seen);
+  return { card, device, hw: `hw:${card},${device}`, usbDevice, nodes: [control, capture], capabilities };
 }
 
 function readNode(name: string, { sysRoot }: KernelRoots): DeviceNode | null {

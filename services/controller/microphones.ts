@@ -8,7 +8,7 @@
  */
 import { usb } from 'usb';
 import { parseOwnerPid } from './alsa.ts';
-import { listFolderIfPresent, readText, readTextIfPresent } from './kernel-files.ts';
+import { listFolderIfPresent, readText, readTextIfPresent, resolveIfPresent } from './kernel-files.ts';
 import type { Log } from './log.ts';
 import {
   describeMicrophone,
@@ -213,7 +213,11 @@ async function readScan(roots: KernelRoots, enumerate: () => Promise<UsbDeviceSe
     /^(card|controlC|pcmC)\d/.test(name),
   );
   const lines = devices?.map(keyOf).sort() ?? ['no USB'];
-  return { devices, soundNames, announcements, signature: [...lines, ...soundNames].join('\n') };
+  // Drivers that start anew may change places: the same devices, the same cards, and each card of another device.
+  const places = soundNames.map((name) =>
+    name.startsWith('card') ? `${name} ${resolveIfPresent(`${roots.sysRoot}/class/sound/${name}`)}` : name,
+  );
+  return { devices, soundNames, announcements, signature: [...lines, ...places].join('\n') };
 }
 
 function readAnnouncements({ sysRoot }: KernelRoots): string | null {
@@ -290,7 +294,7 @@ function createListReader(roots: KernelRoots): (scan: Scan) => List {
         }
         if (stay.functions !== null) nextStays.set(key, stay);
         if (known?.card !== card) {
-          const facts = describeMicrophone(stay, seen.address, cardNames, roots);
+          const facts = describeMicrophone(stay, seen, cardNames, roots);
           if (!facts.ready) list.complete = false;
           known = { card: facts.ready ? card : 'read again', microphone: facts.microphone };
         }

@@ -67,6 +67,7 @@ function virtualMicrophone(number: number): Microphone {
       card: -1,
       device: 0,
       hw: VIRTUAL_DEVICE,
+      usbDevice: '',
       nodes: [],
       capabilities: { offers: [{ format: 'S16_LE', channels: 1, rates: { kind: 'range', min: 8000, max: 384_000 } }] },
     },

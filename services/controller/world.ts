@@ -44,6 +44,8 @@ export interface SoundCard {
   device: number;
   /** What `arecord -D` opens: `hw:1,0`, or `virtual`. */
   hw: string;
+  /** Whose card it must be when it is opened, as `formatUsbDevice` writes it; empty: virtual. */
+  usbDevice: string;
   /** `controlC<N>` and `pcmC<N>D<D>c`; none for a virtual microphone. */
   nodes: DeviceNode[];
   capabilities: Capabilities;

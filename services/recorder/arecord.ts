@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { BYTES_PER_SAMPLE, RECORDER_EXIT } from '../shared/recording.ts';
 import { type CaptureRequest, createArecordMessages } from './arecord-messages.ts';
+import type { CardCheck } from './card.ts';
 import { describeHolder } from './holder.ts';
 import { createFramer } from './samples.ts';
 import type { CaptureEnd, CaptureSink, CaptureSource } from './source.ts';
@@ -24,24 +25,38 @@ const PERIODS_PER_SECOND = 20;
 /** The second line about an overrun follows at once, or never. */
 const OVERRUN_REST_MS = 200;
 
-/** `childEnvironment` must hold `LC_ALL=C`: the messages are read. */
-export function createArecordSource(request: CaptureRequest, childEnvironment: NodeJS.ProcessEnv): CaptureSource {
+export interface ArecordSettings {
+  /** Must hold `LC_ALL=C`: the messages are read. */
+  childEnvironment: NodeJS.ProcessEnv;
+  /** Asked before the device is opened and once it is open: the cards may be numbered anew in between. */
+  checkCard: CardCheck;
+}
+
+export function createArecordSource(request: CaptureRequest, settings: ArecordSettings): CaptureSource {
   let child: Child | null = null;
   let stopped = false;
   let closed: Promise<void> = Promise.resolve();
   return {
     start(sink) {
+      const wrongCard = settings.checkCard();
+      if (wrongCard !== null) {
+        // Not before `start` has returned.
+        closed = Promise.resolve().then(() => {
+          if (!stopped) sink.ended(wrongCard);
+        });
+        return;
+      }
       const args = ['-v', '-D', request.device, '-t', 'raw', '-f', request.format];
       args.push('-r', String(request.rate), '-c', String(request.channels));
       args.push(`--buffer-time=${BUFFER_TIME_US}`, `--period-size=${Math.ceil(request.rate / PERIODS_PER_SECOND)}`);
       // A group of its own: Ctrl-C in a terminal goes to us alone, and we end it in order.
       const started = spawn('arecord', args, {
-        env: childEnvironment,
+        env: settings.childEnvironment,
         stdio: ['ignore', 'pipe', 'pipe'],
         detached: true,
       });
       child = started;
-      closed = follow(started, request, sink, () => stopped);
+      closed = follow(started, request, settings.checkCard, sink, () => stopped);
     },
     async stop() {
       stopped = true;
@@ -51,25 +66,44 @@ export function createArecordSource(request: CaptureRequest, childEnvironment: N
 }
 
 /** Tells the sink all that the process does; resolves once there is nothing more to come. */
-function follow(child: Child, request: CaptureRequest, sink: CaptureSink, isStopped: () => boolean): Promise<void> {
+function follow(
+  child: Child,
+  request: CaptureRequest,
+  checkCard: CardCheck,
+  sink: CaptureSink,
+  isStopped: () => boolean,
+): Promise<void> {
   const messages = createArecordMessages(request);
   const frame = createFramer(request.format, BYTES_PER_SAMPLE[request.format] * request.channels);
   const overrun = createOverrunSum(sink);
   let refusal: CaptureEnd | null = null;
+  let isChecked = false;
+  const refuse = (end: CaptureEnd | null): void => {
+    if (end === null || refusal !== null) return;
+    refusal = end;
+    child.kill('SIGKILL');
+  };
+  /** Both outputs tell that the device is open, and which of them comes first is not said. */
+  const checkOpen = (): void => {
+    if (isChecked) return;
+    isChecked = true;
+    refuse(checkCard());
+  };
   child.stdout.on('data', (chunk: Buffer) => {
+    checkOpen();
     if (refusal !== null) return;
     const frames = frame(chunk);
     if (frames.length > 0) sink.frames(frames);
   });
   createInterface({ input: child.stderr }).on('line', (line) => {
     const event = messages.line(line);
-    if (event?.kind === 'buffer') sink.opened(event.frames);
+    if (event?.kind === 'buffer') {
+      checkOpen();
+      sink.opened(event.frames);
+    }
     if (event?.kind === 'overrun') overrun.begin(Math.round((event.lostMs / 1000) * request.rate));
     if (event?.kind === 'discarded') overrun.complete(event.frames);
-    if (event?.kind === 'refused' && refusal === null) {
-      refusal = event.end;
-      child.kill('SIGKILL');
-    }
+    if (event?.kind === 'refused') refuse(event.end);
   });
   return new Promise((resolve) => {
     let over = false;

@@ -3,7 +3,7 @@
  */
 import { isAbsolute } from 'node:path';
 import type { RecorderConfig } from '../shared/contract.ts';
-import { RECORDER_ENV, RECORDER_PATH, VIRTUAL_DEVICE } from '../shared/recording.ts';
+import { parseUsbDevice, RECORDER_ENV, RECORDER_PATH, type UsbDevice, VIRTUAL_DEVICE } from '../shared/recording.ts';
 import { readRecorderConfig } from './config-json.ts';
 
 /** Variables that move the two folders, for a recorder outside any container. */
@@ -15,6 +15,8 @@ export const FOLDER_ENV = {
 export interface RecorderSettings {
   /** `hw:1,0`, or `virtual`. */
   device: string;
+  /** What its card must be of; null: nobody said, as controllers of earlier releases, or it is no card. */
+  usbDevice: UsbDevice | null;
   profileSlug: string;
   instanceId: string;
   config: RecorderConfig;
@@ -48,6 +50,9 @@ export function readRecorderSettings(environment: Environment = process.env): Re
   const device = read(RECORDER_ENV.device, undefined, `hw:<card>,<device> or ${VIRTUAL_DEVICE}`, (text) => {
     return text === VIRTUAL_DEVICE || DEVICE_PATTERN.test(text);
   });
+  const usbText = read(RECORDER_ENV.usbDevice, '', 'as 001/005 2752:0007, or nothing', (text) => {
+    return text === '' || parseUsbDevice(text) !== null;
+  });
   const profileSlug = read(RECORDER_ENV.profileSlug, undefined, '1 to 60 characters of a-z, 0-9 and -', (text) =>
     SLUG_PATTERN.test(text),
   );
@@ -61,7 +66,9 @@ export function readRecorderSettings(environment: Environment = process.env): Re
     return { ok: false, message: `The recorder cannot start with this configuration: ${problems.join('; ')}.` };
   }
   const childEnvironment = { ...environment, LC_ALL: 'C' };
-  return { ok: true, value: { device, profileSlug, instanceId, config, workspacePath, runPath, childEnvironment } };
+  const usbDevice = parseUsbDevice(usbText);
+  const folders = { workspacePath, runPath };
+  return { ok: true, value: { device, usbDevice, profileSlug, instanceId, config, ...folders, childEnvironment } };
 }
 
 /** null: what is wrong was added to `problems`. */

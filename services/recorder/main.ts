@@ -3,6 +3,7 @@
  */
 import { RECORDER_EXIT, VIRTUAL_DEVICE } from '../shared/recording.ts';
 import { createArecordSource } from './arecord.ts';
+import { createCardCheck } from './card.ts';
 import { type RecorderSettings, readRecorderSettings } from './config.ts';
 import { prepareFolders } from './folders.ts';
 import { createLog, errorText, type Log } from './log.ts';
@@ -38,14 +39,18 @@ async function run(settings: RecorderSettings, log: Log): Promise<CaptureEnd> {
   log('info', `Recording ${device} as ${rate} Hz, ${channels} channel(s), ${format}.`, {
     profile: settings.profileSlug,
   });
-  const recorder = startRecorder({ config, device, workspacePath, runPath, source: createSource(settings), log });
+  const source = createSource(settings, log);
+  const recorder = startRecorder({ config, device, workspacePath, runPath, source, log });
   if (stopRequest.signal.aborted) recorder.stop();
   else stopRequest.signal.addEventListener('abort', () => recorder.stop(), { once: true });
   return recorder.finished;
 }
 
-function createSource({ config, device, childEnvironment }: RecorderSettings): CaptureSource {
+function createSource({ config, device, usbDevice, childEnvironment }: RecorderSettings, log: Log): CaptureSource {
   if (device === VIRTUAL_DEVICE) return createVirtualSource(fileFormat(config));
   const { rate, channels, format } = config;
-  return createRestartingSource(() => createArecordSource({ device, rate, channels, format }, childEnvironment));
+  const checkCard = createCardCheck({ device, usbDevice, log });
+  return createRestartingSource(() =>
+    createArecordSource({ device, rate, channels, format }, { childEnvironment, checkCard }),
+  );
 }

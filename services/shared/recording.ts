@@ -2,11 +2,12 @@
  * The words of recording: how a recorder is told what to do, where it puts what, how it ends, and what its files are
  * called. Without any package, so that a recorder, of which one runs per microphone, stays small.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Environment of a recorder container ("profile injection"). */
 export const RECORDER_ENV = {
   device: 'SILVASONIC_RECORDER_DEVICE',
+  usbDevice: 'SILVASONIC_RECORDER_USB_DEVICE',
   profileSlug: 'SILVASONIC_RECORDER_PROFILE_SLUG',
   configJson: 'SILVASONIC_RECORDER_CONFIG_JSON',
   instanceId: 'SILVASONIC_INSTANCE_ID',
@@ -17,6 +18,29 @@ export const RECORDER_PATH = { workspace: '/app/workspace', run: '/run/silvasoni
 
 /** `SILVASONIC_RECORDER_DEVICE` of a virtual microphone: the synthetic source instead of `arecord`. */
 export const VIRTUAL_DEVICE = 'virtual';
+
+/**
+ * The USB device whose sound card a recorder is to hear: card numbers are given anew whenever plugs move, so a number
+ * alone may name another microphone by the time that it is opened. In the words of `/proc/asound/card<N>`.
+ */
+export interface UsbDevice {
+  /** `usbbus`: bus and device number, `001/005`. */
+  place: string;
+  /** `usbid`: vendor and product, `2752:0007`. */
+  model: string;
+}
+
+/** `SILVASONIC_RECORDER_USB_DEVICE`: place and model, `001/005 2752:0007`. `vendorId`, `productId`: four hex digits, lower case. */
+export function formatUsbDevice(usb: { bus: number; address: number; vendorId: string; productId: string }): string {
+  const three = (number: number): string => String(number).padStart(3, '0');
+  return `${three(usb.bus)}/${three(usb.address)} ${usb.vendorId}:${usb.productId}`;
+}
+
+/** Parses it; null for any text that `formatUsbDevice` would not have made. */
+export function parseUsbDevice(text: string): UsbDevice | null {
+  const [, place, model] = /^(\d{3,5}\/\d{3,5}) ([0-9a-f]{4}:[0-9a-f]{4})$/.exec(text) ?? [];
+  return place === undefined || model === undefined ? null : { place, model };
+}
 
 /** File in a device's run folder that holds the `RecorderStatus`. */
 export const STATUS_FILE = 'status.json';
@@ -74,7 +98,7 @@ export function workspaceName(deviceId: string, product: string): string {
 
 /** The eight hex digits that tie a workspace's name to its device id. */
 export function workspaceDigest(deviceId: string): string {
-  return createHash('sha256').update(deviceId).digest('hex').slice(0, 8);
+  return hash('sha256', deviceId, 'hex').slice(0, 8);
 }
 
 /**

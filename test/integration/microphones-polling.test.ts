@@ -72,3 +72,18 @@ test('after a failed scan two must agree anew', async () => {
   expect(inShort(await watcher.poll())).toBe('failed 1 50');
   expect(inShort(await watcher.poll())).toBe('A 2 100');
 });
+
+test('cards that change places are seen, though all devices and all names are the same', async () => {
+  const tree = newTree();
+  const devices = ['A', 'B'].map((product) => tree.plug(usb.plainMicrophone({ product })));
+  const watcher = watch(tree, 'by-hand');
+  const cards = async () =>
+    Object.fromEntries((await watcher.poll()).microphones?.map(({ product, sound }) => [product, sound?.hw]) ?? []);
+  for (let poll = 0; poll < 3; poll += 1) await watcher.poll();
+  expect(await cards()).toEqual({ A: 'hw:1,0', B: 'hw:2,0' });
+  // As after a reset in which their drivers start anew: nothing was plugged out.
+  for (const device of devices) tree.removeCard(device);
+  for (const device of devices.toReversed()) tree.addCard(device);
+  await cards();
+  expect(await cards()).toEqual({ A: 'hw:2,0', B: 'hw:1,0' });
+});

@@ -34,6 +34,7 @@ test('a microphone comes, is described completely, and goes', async () => {
       card: 1,
       device: 0,
       hw: 'hw:1,0',
+      usbDevice: `001/${String(device.address).padStart(3, '0')} 2752:0007`,
       nodes: [
         { path: '/dev/snd/controlC1', major: 116, minor: 32 },
         { path: '/dev/snd/pcmC1D0c', major: 116, minor: 56 },

@@ -68,7 +68,7 @@ describe('who holds a microphone', () => {
       writeFileSync(join(folder, '4711/comm'), 'a\n\u001b[2Jb\n');
       expect(describeHolder('hw:1,0', folder)).toBe('It is a  [2Jb (process 4711).');
       const source = createMicrophoneSource({ pollMs: 250, clock: createClock(), log: quietLog, procRoot: folder });
-      const sound = { card: 1, device: 0, hw: 'hw:1,0', nodes: [], capabilities: { offers: [] } };
+      const sound = { card: 1, device: 0, hw: 'hw:1,0', usbDevice: '', nodes: [], capabilities: { offers: [] } };
       expect(source.holder(sound)).toBe('a [2Jb (process 4711)');
     } finally {
       rmSync(folder, { recursive: true, force: true });

@@ -57,6 +57,7 @@ export function microphone(given: Partial<Microphone> & { rate?: number; channel
       card: 1,
       device: 0,
       hw: 'hw:1,0',
+      usbDevice: '001/005 0869:0389',
       nodes: [],
       capabilities: { offers: [{ format: 'S16_LE', channels, rates: { kind: 'list', values: [rate] } }] },
     },

@@ -12,6 +12,7 @@ describe('the environment', () => {
       ok: true,
       value: {
         device: 'virtual',
+        usbDevice: null,
         profileSlug: 'audiomoth',
         instanceId: 'recorder-1',
         config: sampleRecorderConfig(),

@@ -41,6 +41,7 @@ export function microphone(given: Partial<Microphone> = {}): Microphone {
       card: 1,
       device: 0,
       hw: 'hw:1,0',
+      usbDevice: '001/007 2752:0007',
       nodes: [
         { path: '/dev/snd/controlC1', major: 116, minor: 5 },
         { path: '/dev/snd/pcmC1D0c', major: 116, minor: 6 },

@@ -26,6 +26,7 @@ describe('a recorder', () => {
     const { SILVASONIC_RECORDER_CONFIG_JSON: json, ...env } = spec.env;
     expect(env).toEqual({
       SILVASONIC_RECORDER_DEVICE: 'hw:1,0',
+      SILVASONIC_RECORDER_USB_DEVICE: '001/007 2752:0007',
       SILVASONIC_RECORDER_PROFILE_SLUG: 'umik-1',
       SILVASONIC_INSTANCE_ID: `recorder-${workspaceName(ID, 'UMIK-1')}`,
     });
@@ -59,7 +60,7 @@ describe('a recorder', () => {
     const { intent, template } = running();
     expect({ intent, template }).toEqual({
       intent: 'a7e2d7f2e0eb6fd68ee444ddf5e2fcf2',
-      template: '412e301f66d591121249701c16e75faa',
+      template: '06f42709e27c92282f38ccbb915c9011',
     });
   });
 });
