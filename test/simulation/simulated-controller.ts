@@ -4,8 +4,9 @@ import { type Controller, createController } from '../../services/controller/con
 import type { Engine, Reading, Store, Workspaces } from '../../services/controller/world.ts';
 import { quietLog } from '../unit/in-memory-world.ts';
 import { createSimulatedStore, HELPER } from './simulated-database.ts';
+import { createSimulatedMicrophones } from './simulated-microphones.ts';
 import { RECORDER_IMAGE, type SimulatedStation } from './simulated-station.ts';
-import { scan } from './simulated-usb.ts';
+import { hwOf } from './simulated-usb.ts';
 
 /** What the world calls when something happened. */
 export interface Wakes {
@@ -44,13 +45,11 @@ export function startSimulatedController(
       clock: view,
       log: quietLog,
       alerts: noAlerts,
-      microphones: {
-        start: (onChange) => void Object.assign(wakes, { plug: whenAwake(onChange) }),
-        read: () => scan(station.sticks, station.usbFails, clock.nowMs()),
-        holder: () => null,
-        dependency: () => up('usb'),
-        stop() {},
-      },
+      microphones: createSimulatedMicrophones(station, {
+        clock: view,
+        onStart: (changed) => void Object.assign(wakes, { plug: whenAwake(changed) }),
+        isHeld: (stick) => station.engine.findsBusy(hwOf(stick)),
+      }),
       store: sleepyStore(
         createSimulatedStore(database, {
           ...life,

@@ -11,7 +11,7 @@ import type {
   ObservedContainer,
   Reading,
 } from '../../services/controller/world.ts';
-import { LABEL, type RecorderStatus } from '../../services/shared/contract.ts';
+import { LABEL, RECORDER_ENV, type RecorderStatus } from '../../services/shared/contract.ts';
 import type { Random } from './random.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import { type Behaviour, endingOf, isRunning, type SimulatedContainer, statusOf } from './simulated-recorder.ts';
@@ -54,6 +54,8 @@ export interface SimulatedEngine {
   /** Says that something happened to such a container, true or not. */
   announce(spec: Pick<ContainerSpec, 'name' | 'labels'>): void;
   statusOf(workspace: string): RecorderStatus | null;
+  /** Whether its recorder finds that another program has this microphone, `hw:1,0`. */
+  findsBusy(hw: string): boolean;
   /** The port of one controller; dead controllers hear and get nothing. `effect` is called before and after each deed. */
   port(alive: () => boolean, effect?: () => void): Engine;
 }
@@ -125,6 +127,10 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
         if (container.workspace === workspace && isRunning(container)) return statusOf(container, clock.nowMs());
       return null;
     },
+    findsBusy: (hw) =>
+      [...engine.containers.values()].some(
+        ({ behaviour, spec }) => behaviour === 'busy' && spec.env[RECORDER_ENV.device] === hw,
+      ),
     port: (alive, effect = () => {}) => createPort(engine, { clock, random, listeners, announce, alive, effect }),
   };
 

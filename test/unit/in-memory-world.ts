@@ -87,6 +87,8 @@ const up = (name: string): DependencyState => ({ name, state: 'up', message: '',
 export interface WorldState {
   plugged: Microphone[];
   usbFails: boolean;
+  /** Who has a microphone open, by `hw:1,0`. */
+  holders: Map<string, string>;
   database: DesiredState;
   databaseAway: boolean;
   databaseReadOnly: boolean;
@@ -141,6 +143,7 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
   const state: WorldState = {
     plugged: [],
     usbFails: false,
+    holders: new Map(),
     database: emptyDatabase(),
     databaseAway: false,
     databaseReadOnly: false,
@@ -179,7 +182,7 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
   const good = <T>(value: T, startedAtMs = clock.nowMs()): Reading<T> => ({ ok: true, value, startedAtMs });
   const bad = <T>(error: string): Reading<T> => ({ ok: false, error, startedAtMs: clock.nowMs() });
   return {
-    microphones: createMicrophones(state, good, bad),
+    microphones: createMicrophones(state, clock, good, bad),
     store: createStore(state, clock),
     engine: createEngine(state, clock, good, bad),
     bus: createBus(state, clock),
@@ -191,17 +194,31 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
 type Good = <T>(value: T, startedAtMs?: number) => Reading<T>;
 type Bad = <T>(error: string) => Reading<T>;
 
-function createMicrophones(state: WorldState, good: Good, bad: Bad): InMemoryPorts['microphones'] {
-  let onChange = (): void => {};
+/** Nothing is known before the first scan, which ends a moment after the start. */
+function createMicrophones(state: WorldState, clock: Clock, good: Good, bad: Bad): InMemoryPorts['microphones'] {
+  let onChange: (() => void) | null = null;
+  let isScanned = false;
+  const changed = (): void => {
+    if (isScanned && !state.usbFails) onChange?.();
+  };
   return {
     start: (callback) => {
       onChange = callback;
+      clock.timer(0, () => {
+        isScanned = true;
+        changed();
+      });
     },
-    changed: () => onChange(),
-    read: () => (state.usbFails ? bad('EIO') : good([...state.plugged])),
-    holder: () => null,
-    dependency: () => up('usb'),
-    stop() {},
+    changed,
+    read() {
+      if (!isScanned) return bad('the first USB scan has not finished');
+      return state.usbFails ? bad('EIO') : good([...state.plugged]);
+    },
+    holder: ({ hw }) => state.holders.get(hw) ?? null,
+    dependency: () => ({ ...up('usb'), state: isScanned && !state.usbFails ? 'up' : 'down' }),
+    stop() {
+      onChange = null;
+    },
   };
 }
 
