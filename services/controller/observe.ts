@@ -5,11 +5,11 @@
 
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { LABEL, NOTHING_TO_REPORT, type RecorderStatus } from '../shared/contract.ts';
+import { isSameButForStatus } from './device-row.ts';
 import { recorderSubject, type SpecInput } from './spec.ts';
 import type {
   Clock,
   DesiredState,
-  DeviceRow,
   Engine,
   Explanation,
   ImageIds,
@@ -309,16 +309,6 @@ function isSame(a: DesiredState, b: DesiredState): boolean {
     areSame(a.devices, b.devices, isSameButForStatus) &&
     areSame(a.services, b.services)
   );
-}
-
-const STATUS_COLUMNS = new Set<string>(['observedGeneration', 'phase', 'reason', 'message', 'lastSeenAt']);
-
-/** Every other column has the very same value. */
-function isSameButForStatus(a: DeviceRow, b: DeviceRow): boolean {
-  if (a === b) return true;
-  for (const [column, value] of Object.entries(a))
-    if (!STATUS_COLUMNS.has(column) && value !== Reflect.get(b, column)) return false;
-  return true;
 }
 
 /** Status columns change often and are found again by looking: they are not worth wearing out an SD card. */

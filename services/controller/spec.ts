@@ -14,6 +14,7 @@ import {
 import { type Negotiation, negotiate } from '../shared/negotiate.ts';
 import type { ProfileConfig } from '../shared/profile.ts';
 import { type Operator, recorderContainer } from './container-spec.ts';
+import { isSameButForStatus } from './device-row.ts';
 import { serviceContainer, serviceFolders, toldMicrophones } from './service-spec.ts';
 import type {
   DesiredState,
@@ -85,7 +86,15 @@ type Audio = Map<string, Heard>;
 type Heard = { rate: number; channels: number };
 
 /** What was last wished of a row, and what from: nothing is worked out again while all of that is the very same. */
-const lastWished = new WeakMap<DeviceRow, { from: readonly unknown[]; wish: Wish; heard: Heard | undefined }>();
+interface LastWish {
+  row: DeviceRow;
+  from: readonly unknown[];
+  wish: Wish;
+  heard: Heard | undefined;
+}
+
+/** By station and device id. */
+const lastWished = new WeakMap<Operator, Map<string, LastWish>>();
 
 function rememberedWish(
   row: DeviceRow,
@@ -103,14 +112,23 @@ function rememberedWish(
     input.holders.get(row.id),
     ...[recorderImage.reference, recorderImage.id, operator, seedHashes, desired.config, workspaceProblem],
   ];
-  const before = lastWished.get(row);
-  if (before?.from.every((part, index) => part === from[index])) {
-    if (before.heard !== undefined) audio.set(row.id, before.heard);
-    return before.wish;
+  const known = lastWished.get(operator) ?? new Map<string, LastWish>();
+  lastWished.set(operator, known);
+  const before = known.get(row.id);
+  if (before === undefined || !isSameButForStatus(before.row, row) || !areSame(before.from, from)) {
+    const wish = deviceWish(row, profiles, input, audio);
+    known.set(row.id, { row, from, wish, heard: audio.get(row.id) });
+    return wish;
   }
-  const wish = deviceWish(row, profiles, input, audio);
-  lastWished.set(row, { from, wish, heard: audio.get(row.id) });
+  if (before.heard !== undefined) audio.set(row.id, before.heard);
+  if (before.row === row) return before.wish;
+  const wish = { ...before.wish, told: row };
+  known.set(row.id, { ...before, row, wish });
   return wish;
+}
+
+function areSame(some: readonly unknown[], others: readonly unknown[]): boolean {
+  return some.every((part, index) => part === others[index]);
 }
 
 function deviceWish(row: DeviceRow, profiles: ReadonlyMap<string, ProfileRow>, input: SpecInput, audio: Audio): Wish {
@@ -299,7 +317,7 @@ function rememberedServiceWish(row: ServiceRow, input: SpecInput, told: ToldMicr
   const secrets = input.secrets.get(row.name);
   const from = [entry, imageId, secrets, input.operator, input.desired.config, input.workspaceProblem];
   const before = lastServiceWished.get(row);
-  if (!isTold && before?.from.every((part, index) => part === from[index])) return before.wish;
+  if (!isTold && before !== undefined && areSame(before.from, from)) return before.wish;
   const wish = serviceWish(row, input, told);
   lastServiceWished.set(row, { from, wish });
   return wish;

@@ -2,7 +2,7 @@
  * Microphone profiles: what a microphone is recognised by and how it is recorded. Here are their types and their one
  * parser (YAML seeds, the database's jsonb, the page's form); `negotiate` settles profile, hardware and a person's wishes.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { SAMPLE_FORMATS, type SampleFormat } from './contract.ts';
 import {
@@ -170,9 +170,17 @@ export function parseProfileYaml(input: string | Uint8Array, fileName: string): 
  * SHA-256 (hexadecimal) of what decides how a microphone is captured, equal in whatever order its keys stand. What becomes
  * of a finished file is left out: it interrupts nothing.
  */
-export function captureHash({ audio, segmentSeconds, watch }: ProfileConfig): string {
-  return createHash('sha256').update(canonicalJson({ audio, segmentSeconds, watch })).digest('hex');
+export function captureHash(config: ProfileConfig): string {
+  const known = captureHashes.get(config);
+  if (known !== undefined) return known;
+  const { audio, segmentSeconds, watch } = config;
+  const digest = hash('sha256', canonicalJson({ audio, segmentSeconds, watch }), 'hex');
+  captureHashes.set(config, digest);
+  return digest;
 }
+
+/** Asked for with every wish of every microphone; a config is never changed in place. */
+const captureHashes = new WeakMap<ProfileConfig, string>();
 
 /** How well a microphone is known. `named`: by its name alone, which others may bear. `ambiguous`: equally good matches. */
 export type ProfileMatch =

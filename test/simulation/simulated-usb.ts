@@ -30,7 +30,9 @@ const MODELS: Record<Model, Pick<Microphone, 'vendorId' | 'productId' | 'product
 };
 
 export const isPluggedIn = (stick: Stick): boolean => stick.port !== null;
-export const portPathOf = ({ port }: Stick): string => `pci0000:00/0000:00:14.0/0/${port}`;
+/** Asked for at every look at every row: the texts are made once. */
+const PORT_PATHS = Array.from({ length: 32 }, (_, port) => `pci0000:00/0000:00:14.0/0/${port}`);
+export const portPathOf = ({ port }: Stick): string => PORT_PATHS[port ?? -1] ?? 'nowhere';
 export const hwOf = ({ card }: Stick): string => `hw:${card},0`;
 
 /** Is it the device that a row remembers, by what it says of itself? */
@@ -54,6 +56,8 @@ export function seenAs(stick: Stick): Microphone {
 
 function look(stick: Stick): Microphone {
   const { stay, card, serial } = stick;
+  const { vendorId, productId } = MODELS[stick.model];
+  const usbDevice = `001/${String(stay).padStart(3, '0')} ${vendorId}:${productId}`;
   const portPath = portPathOf(stick);
   const minor = 4 + card * 2;
   const nodes = [
@@ -64,7 +68,7 @@ function look(stick: Stick): Microphone {
   const incarnation = `${portPath}#${stay}#${card}#116:${minor},116:${minor + 1}`;
   const there: Microphone = { ...sample, ...MODELS[stick.model], portPath, serial, incarnation };
   if (there.sound === null) throw new Error('The sample microphone has lost its sound.');
-  if (!stick.cardLate) return { ...there, sound: { ...there.sound, card, hw: hwOf(stick), nodes } };
+  if (!stick.cardLate) return { ...there, sound: { ...there.sound, card, hw: hwOf(stick), usbDevice, nodes } };
   const obstacle = { reason: 'WaitingForSound', message: 'Waiting for the sound system.', lasting: false };
   return { ...there, incarnation: `${portPath}#${stay}#-#-`, sound: null, obstacle };
 }

@@ -72,6 +72,7 @@ const PURE = [
   'world',
   'inventory',
   'device-identity',
+  'device-row',
   'enrollment',
   'spec',
   'container-spec',

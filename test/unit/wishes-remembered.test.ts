@@ -1,6 +1,7 @@
 /** What is remembered of an earlier cycle must be what would be worked out anew: whatever changes, one at a time. */
 import { describe, expect, test } from 'vitest';
 import { type SpecInput, wishes } from '../../services/controller/spec.ts';
+import type { DeviceRow } from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { desiredState, deviceRow, microphone, profileRow, reading, specInput } from './sample-world.ts';
 
@@ -35,8 +36,30 @@ const base = specInput({
   secrets: new Map([['helper', reading({ key: 'v1' })]]),
 });
 
+const columns: Partial<DeviceRow>[] = [
+  { phase: 'recording', reason: 'Recording', message: 'Recording.', observedGeneration: 1, lastSeenAt: 5 },
+  { generation: 2 },
+  { name: 'Pond' },
+  { serial: 'other' },
+  { manufacturer: 'Other' },
+  { product: 'Other' },
+  { capabilities: { offers: [] } },
+  { enabled: false },
+  { enrollmentStatus: 'ignored' },
+  { enrollmentStatus: 'pending', suggestedProfile: 'other' },
+  { profileSlug: null },
+  { settings: { ok: true, value: { segmentSeconds: 30 } } },
+  { settings: { ok: false, message: 'Wrong.' } },
+  { restartToken: 'again' },
+  { workspace: 'another-folder' },
+];
+
 const changes: [string, Partial<SpecInput>][] = [
   ['nothing', {}],
+  ...columns.map((change): [string, Partial<SpecInput>] => [
+    `the row: ${JSON.stringify(change)}`,
+    { rows: [{ ...row, ...change }] },
+  ]),
   ['another stay', { present: new Map([[ID, microphone({ incarnation: 'other' })]]) }],
   ['not there', { present: new Map() }],
   ['not known', { present: new Map(), unknown: new Set([ID]) }],
@@ -84,6 +107,14 @@ test('what has not changed is the very same wish', () => {
   const again = wishes({ ...base, images: { ...base.images } });
   expect(again[0]).toBe(device);
   expect(again[1]).toBe(service);
+});
+
+test('a row that only fares otherwise is wished the same, and told of as it is now', () => {
+  const [before] = wishes(base);
+  const told = { ...row, phase: 'stalled' as const };
+  const [after] = wishes({ ...base, rows: [told] });
+  expect(after?.told).toBe(told);
+  expect(after?.kind === 'run' && before?.kind === 'run' && after.spec === before.spec).toBe(true);
 });
 
 describe('a service and its secrets', () => {
