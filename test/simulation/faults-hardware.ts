@@ -132,7 +132,6 @@ export const hardwareFaults: readonly Fault[] = [
     (run) => void Object.assign(run.station, { usbFails: true }),
     (run) => {
       run.station.usbFails = false;
-      run.plugChangedAtMs = run.station.clock.nowMs();
       run.station.plugChanged();
     },
   ),

@@ -3,13 +3,13 @@
 import type { Controller } from '../../services/controller/controller.ts';
 import { lastGoodReference } from '../../services/controller/observe.ts';
 import type { DeviceRow } from '../../services/controller/world.ts';
-import { LABEL, OWNER } from '../../services/shared/contract.ts';
+import { LABEL, OWNER, RECORDER_ENV } from '../../services/shared/contract.ts';
 import { cause, countCalm, fail, type Made, madeOf, note, type Run, rowOf, stickOf } from './run.ts';
 import { HELPER } from './simulated-database.ts';
 import type { SimulatedContainer } from './simulated-engine.ts';
 import { isRunning, isWell } from './simulated-recorder.ts';
 import { RECORDER_IMAGE } from './simulated-station.ts';
-import { hwOf, isPluggedIn } from './simulated-usb.ts';
+import { bears, isPluggedIn, portPathOf, type Stick, seenAs } from './simulated-usb.ts';
 
 /** A tick, and what a cycle and a late answer take: so long what explained a stop may still lead to one. Calm time. */
 const EXPLAINED_FOR_MS = 40_000;
@@ -21,8 +21,6 @@ const UNTRUE_AT_MOST_MS = 75_000;
 const STARTS_IN_A_MINUTE = 9;
 const STARTS_PER_CAUSE = 5;
 const CAUSE_LASTS_MS = 120_000;
-/** So long after somebody pulled plugs a recorder may have opened the card that another microphone has now. */
-const RENUMBERED_FOR_MS = 15_000;
 const CHECK_EVERY_MS = 500;
 
 /** Looks at everything that the engine is asked to do. */
@@ -58,7 +56,7 @@ export function watchEngine(run: Run): void {
 }
 
 function started(run: Run, container: SimulatedContainer): void {
-  const { engine, clock, sticks, usbFails } = run.station;
+  const { engine, clock, sticks } = run.station;
   note(run, () => `  started ${container.id} for ${nameOf(container)}: ${container.behaviour}`);
   run.startCount += 1;
   const made = madeOf(run, container);
@@ -66,18 +64,22 @@ function started(run: Run, container: SimulatedContainer): void {
   if (container.deviceId !== '') {
     if (running.some(({ deviceId }) => deviceId === container.deviceId))
       fail(run, `two recorders on one microphone (${container.deviceId})`);
-    const stick = sticks.find((one) => isPluggedIn(one) && hwOf(one) === container.spec.env.SILVASONIC_RECORDER_DEVICE);
-    const holder = stick && running.find((one) => run.made.get(one.id)?.stick === stick);
-    const renumbered = usbFails || clock.nowMs() - run.plugChangedAtMs < RENUMBERED_FOR_MS;
+    const stick = sticks.find((one) => isPluggedIn(one) && isExpected(one, container));
+    const holder = stick && running.find((one) => heardBy(run, one) === stick);
     const busy = holder !== undefined;
-    if (busy && !renumbered && !hearsAnother(run, holder))
-      fail(run, `a second recorder on the microphone of another (${container.deviceId})`);
+    if (busy) fail(run, `a second recorder on the microphone of another (${container.deviceId})`);
     // As the real one: what it cannot open it says, and ends.
     if (busy) clock.after(60, () => engine.kill(container, 11));
     else if (stick === undefined) clock.after(60, () => engine.kill(container, 10));
     else Object.assign(made, { stick, stay: stick.stay, seenStay: stick.seenStay });
   }
   countStart(run, container.deviceId || (container.spec.labels[LABEL.service] ?? ''));
+}
+
+/** As the real one: a card that is another microphone's by now is not opened. */
+function isExpected(stick: Stick, { spec: { env } }: SimulatedContainer): boolean {
+  const { sound } = seenAs(stick);
+  return sound?.hw === env[RECORDER_ENV.device] && sound?.usbDevice === env[RECORDER_ENV.usbDevice];
 }
 
 function countStart(run: Run, id: string): void {
@@ -158,6 +160,7 @@ export function checkInvariants(run: Run, happened: boolean): void {
     const made = madeOf(run, container);
     if (explanation(run, container, made) !== null) made.explainedAtMs = run.calmMs;
     checkForbidden(run, container, made);
+    if (hearsAnother(run, container)) fail(run, `${nameOf(container)} hears another microphone`);
   }
   const { devices } = run.station.database.state;
   for (const row of devices) checkTruth(run, row);
@@ -177,19 +180,21 @@ function checkForbidden(run: Run, container: SimulatedContainer, made: Made): vo
 function isForbidden(run: Run, container: SimulatedContainer): boolean {
   if (container.deviceId === '') return !serviceRow(run, container)?.enabled;
   const row = rowOf(run, container.deviceId);
-  if (row === undefined || forbids(row) || stickOf(run, row) === undefined) return true;
-  // While nothing may be started, nothing is stopped.
-  const profile = run.station.database.state.profiles.find(({ slug }) => slug === row.profileSlug);
-  const isUsable = profile?.config.ok === true && row.settings.ok;
-  return isUsable && hearsAnother(run, container) && row.phase !== 'backoff' && row.phase !== 'blocked';
+  return row === undefined || forbids(row) || stickOf(run, row) === undefined;
 }
 
-/** Plugs moved between a scan and the start that followed from it: it opened the card that is somebody else's by now. */
+/** The microphone that a recorder has open; null: none, or the one that it opened was pulled out since. */
+function heardBy(run: Run, container: SimulatedContainer): Stick | null {
+  const made = run.made.get(container.id);
+  return made?.stick != null && isPluggedIn(made.stick) && made.stick.stay === made.stay ? made.stick : null;
+}
+
+/** Sound of another under its name. By what a row remembers of itself: its port may be told of later, or by an old backup. */
 function hearsAnother(run: Run, container: SimulatedContainer): boolean {
   const row = rowOf(run, container.deviceId);
-  const stick = run.made.get(container.id)?.stick ?? null;
-  // Its row may be gone: one that was made while the database was away is not known to the next controller.
-  return row === undefined || (stick !== null && stickOf(run, row) !== stick);
+  const stick = heardBy(run, container);
+  if (row === undefined || stick === null) return false;
+  return !bears(stick, row) || (row.id.includes('-port') && portPathOf(stick) !== row.portPath);
 }
 
 /** What a row says for longer than it takes to find out must be so. */
@@ -275,7 +280,6 @@ const FOREIGN_SPEC = {
 /** A recorder whose microphone is gone, or is another stay, ends by itself; one that hangs does not. */
 export function plugsChanged(run: Run): void {
   const { engine, clock } = run.station;
-  run.plugChangedAtMs = clock.nowMs();
   cause(run, '*');
   for (const container of engine.containers.values()) {
     const made = run.made.get(container.id);

@@ -38,7 +38,6 @@ export interface Run {
   starts: Map<string, number[]>;
   startCount: number;
   cycles: number;
-  plugChangedAtMs: number;
   /** Since when a row says what is not so, in calm time, by what. */
   lies: Map<string, number>;
   /** Conditions that last, and when they end. */
@@ -61,7 +60,6 @@ export function createRun(station: SimulatedStation, traced: boolean): Run {
     starts: new Map(),
     startCount: 0,
     cycles: 0,
-    plugChangedAtMs: 0,
     lies: new Map(),
     lasting: new Map(),
     history: traced ? [] : null,
