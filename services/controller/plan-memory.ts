@@ -3,7 +3,7 @@
  * proved itself. Pure: each function returns the next memory.
  */
 import { LABEL, RECORDER_EXIT } from '../shared/contract.ts';
-import type { Watch } from './progress.ts';
+import { isGood, type Watch } from './progress.ts';
 import type {
   Explanation,
   FinishedAction,
@@ -11,7 +11,6 @@ import type {
   Phase,
   ServicePhase,
   StationEvent,
-  StatusColumns,
   SubjectKey,
   Wish,
 } from './world.ts';
@@ -49,18 +48,11 @@ export interface ImageMemory {
 export interface SubjectMemory {
   /** What a person or the hardware decided when failures were last counted; a change clears them. */
   inputs: string;
+  /** In a row. −1: it ran well, so that its next failure is followed by a start at once. */
   failures: number;
-  /** Good running since the last failure: the next one restarts at once. */
-  credit: boolean;
-  /** The last failure; null: none since the last change or good running. */
-  failure: Explanation | null;
-  /** The failure is one that waiting does not mend. */
-  blocked: boolean;
-  /** No start before this. Monotonic ms. */
-  retryAtMs: number;
-  removeFailures: number;
-  removeFailure: Explanation | null;
-  removeRetryAtMs: number;
+  /** The last one; null: none since the last change or good running. */
+  failure: Failure | null;
+  removeFailure: RemoveFailure | null;
   /** Monotonic ms; a container reading begun before is older than our own doing. */
   lastActionEndedAtMs: number;
   /** Made by this controller: its first position is an advance. */
@@ -71,8 +63,22 @@ export interface SubjectMemory {
   /** Limits that the host refused for the running container. */
   refusedLimits: Explanation[];
   provenImageId: string | null;
-  /** What was last told, so that only changes become events. */
-  told: { phase: Phase | ServicePhase; reason: string };
+  /** What was last told, so that only changes become events; null: what its row says, if there is one. */
+  told: { phase: Phase | ServicePhase; reason: string } | null;
+}
+
+export interface Failure extends Explanation {
+  /** Waiting does not mend it. */
+  blocked: boolean;
+  /** No start before this. Monotonic ms. */
+  retryAtMs: number;
+}
+
+export interface RemoveFailure extends Explanation {
+  /** In a row. */
+  times: number;
+  /** No action before this. Monotonic ms. */
+  retryAtMs: number;
 }
 
 export const emptyPlanMemory: PlanMemory = {
@@ -86,26 +92,19 @@ const BLOCKED_RETRY_MS = 5 * 60_000;
 const REMOVE_BACKOFF_CAP_MS = 30_000;
 const WRONG_ENDS_TO_ROLL_BACK = 2;
 
-export function emptySubjectMemory(told: StatusColumns | null): SubjectMemory {
-  return {
-    inputs: '',
-    failures: 0,
-    credit: false,
-    failure: null,
-    blocked: false,
-    retryAtMs: 0,
-    removeFailures: 0,
-    removeFailure: null,
-    removeRetryAtMs: 0,
-    lastActionEndedAtMs: Number.NEGATIVE_INFINITY,
-    startedContainerId: null,
-    countedContainerId: null,
-    watch: null,
-    refusedLimits: [],
-    provenImageId: null,
-    told: told === null ? { phase: 'stopping', reason: '' } : { phase: told.phase, reason: told.reason },
-  };
-}
+export const emptySubjectMemory: SubjectMemory = {
+  inputs: '',
+  failures: 0,
+  failure: null,
+  removeFailure: null,
+  lastActionEndedAtMs: Number.NEGATIVE_INFINITY,
+  startedContainerId: null,
+  countedContainerId: null,
+  watch: null,
+  refusedLimits: [],
+  provenImageId: null,
+  told: null,
+};
 
 /** Delay before the start that follows the `failures`-th failure in a row. 0 after good running, then 1, 2, 4 … s. */
 export function backoffMs(failures: number): number {
@@ -114,12 +113,11 @@ export function backoffMs(failures: number): number {
 
 /** A person's change, or another incarnation, image or release, clears what was counted before it. */
 export function clearIfChanged(memory: SubjectMemory, wish: Wish): SubjectMemory {
-  const inputs = `${wish.generation}|${wish.kind === 'run' ? `${wish.intent}|${wish.template}|${wish.imageId}` : ''}`;
-  if (inputs === memory.inputs) return memory;
+  const decided = `${wish.generation}|`;
   // A wish that is on hold for a moment (flapping, waiting for sound) has not been changed by anybody.
-  if (wish.kind !== 'run' && memory.inputs.startsWith(`${wish.generation}|`)) return memory;
-  if (memory.inputs === '') return { ...memory, inputs };
-  return { ...memory, inputs, failures: 0, credit: false, failure: null, blocked: false, retryAtMs: 0 };
+  if (wish.kind !== 'run' && memory.inputs.startsWith(decided)) return memory;
+  const inputs = wish.kind === 'run' ? `${decided}${wish.intent}|${wish.template}|${wish.imageId}` : decided;
+  return inputs === memory.inputs ? memory : { ...memory, inputs, failures: 0, failure: null };
 }
 
 /** Takes in what finished since the last plan. */
@@ -128,7 +126,6 @@ export function absorbResults(
   results: readonly FinishedAction[],
   nowMs: number,
 ): { memory: PlanMemory; events: StationEvent[] } {
-  if (results.length === 0) return { memory, events: [] };
   const subjects = new Map(memory.subjects);
   const events: StationEvent[] = [];
   let images = memory.images;
@@ -137,7 +134,7 @@ export function absorbResults(
       if (result.outcome.kind !== 'done') images = { ...images, taggedId: null };
       continue;
     }
-    const before = subjects.get(result.action.subject) ?? emptySubjectMemory(null);
+    const before = subjects.get(result.action.subject) ?? emptySubjectMemory;
     subjects.set(
       result.action.subject,
       absorbResult({ ...before, lastActionEndedAtMs: result.endedAtMs }, result, nowMs, events),
@@ -155,17 +152,12 @@ function absorbResult(
   const { action, outcome } = result;
   const subject = action.subject;
   if (action.kind === 'remove') {
-    if (outcome.kind === 'done' || outcome.kind === 'lookAgain')
-      return { ...memory, removeFailures: 0, removeFailure: null, removeRetryAtMs: 0 };
+    if (outcome.kind === 'done' || outcome.kind === 'lookAgain') return { ...memory, removeFailure: null };
     const why = { reason: 'RemoveFailed', message: `It could not be stopped and removed: ${outcome.message}` };
-    if (memory.removeFailures === 0) events.push({ subject, type: 'warning', ...why });
-    const delayMs = Math.min(REMOVE_BACKOFF_CAP_MS, 1000 * 2 ** memory.removeFailures);
-    return {
-      ...memory,
-      removeFailures: memory.removeFailures + 1,
-      removeFailure: why,
-      removeRetryAtMs: nowMs + delayMs,
-    };
+    const before = memory.removeFailure?.times ?? 0;
+    if (before === 0) events.push({ subject, type: 'warning', ...why });
+    const retryAtMs = nowMs + Math.min(REMOVE_BACKOFF_CAP_MS, 1000 * 2 ** before);
+    return { ...memory, removeFailure: { ...why, times: before + 1, retryAtMs } };
   }
   switch (outcome.kind) {
     case 'done':
@@ -186,21 +178,15 @@ function absorbResult(
 function fail(
   memory: SubjectMemory,
   subject: SubjectKey,
-  why: Explanation,
+  { reason, message }: Explanation,
   blocked: boolean,
   nowMs: number,
   events: StationEvent[],
-): SubjectMemory {
-  const failures = memory.credit ? 0 : memory.failures + 1;
-  events.push({ subject, type: 'warning', reason: why.reason, message: why.message });
-  return {
-    ...memory,
-    failures,
-    credit: false,
-    failure: { reason: why.reason, message: why.message },
-    blocked,
-    retryAtMs: nowMs + (blocked ? BLOCKED_RETRY_MS : backoffMs(failures)),
-  };
+): SubjectMemory & { failure: Failure } {
+  const failures = memory.failures + 1;
+  events.push({ subject, type: 'warning', reason, message });
+  const retryAtMs = nowMs + (blocked ? BLOCKED_RETRY_MS : backoffMs(failures));
+  return { ...memory, failures, failure: { reason, message, blocked, retryAtMs } };
 }
 
 interface ImageContext {
@@ -225,23 +211,22 @@ export function countEnd(
   if (wish.kind === 'off') return counted;
   // Of another plug, profile or setting: what is wished now has not failed yet, and need not wait.
   if (wish.kind === 'run' && ended.labels[LABEL.intent] !== wish.intent) return counted;
-  const end = explainEnd(ended);
-  if (end.imagesFault && wish.target.kind === 'device') countWrong(ended.imageId, wish, context, input);
-  return fail(counted, wish.subject, end, end.blocked, input.nowMs, context.events);
+  const why = explainEnd(ended);
+  if (why.imagesFault && wish.target.kind === 'device') countWrong(ended.imageId, wish, context, input);
+  return fail(counted, wish.subject, why, why.blocked, input.nowMs, context.events);
 }
 
 /** Counts a stall. One that never advanced at all may be the image's fault. */
 export function countStall(
   memory: SubjectMemory,
   wish: Wish,
-  container: ObservedContainer,
+  { container, watch }: { container: ObservedContainer; watch: Watch },
   context: ImageContext,
   input: ImageInput,
-): SubjectMemory {
-  if (memory.watch?.advancingSinceMs === null && !memory.watch.adopted)
-    countWrong(container.imageId, wish, context, input);
+): SubjectMemory & { failure: Failure } {
+  if (watch.advancingSinceMs === null && !watch.adopted) countWrong(container.imageId, wish, context, input);
   const why = { reason: 'Stalled', message: 'It ran but captured nothing any more: it is started anew.' };
-  return fail(memory, wish.subject, why, false, input.nowMs, context.events);
+  return fail({ ...memory, watch }, wish.subject, why, false, input.nowMs, context.events);
 }
 
 function countWrong(imageId: string, wish: Wish, context: ImageContext, input: ImageInput): void {
@@ -260,18 +245,12 @@ function countWrong(imageId: string, wish: Wish, context: ImageContext, input: I
 }
 
 /** Good running clears failures, earns an immediate restart, and proves the image. */
-export function noteGoodRunning(memory: SubjectMemory, good: boolean, imageId: string): SubjectMemory {
-  const adoptedAndWell = memory.watch?.adopted === true && memory.watch.advancingSinceMs !== null;
-  if (!good && !adoptedAndWell) return memory;
-  return {
-    ...memory,
-    failures: 0,
-    failure: null,
-    blocked: false,
-    retryAtMs: 0,
-    credit: true,
-    provenImageId: good ? imageId : memory.provenImageId,
-  };
+export function noteRunning(memory: SubjectMemory, watch: Watch, goodAfterMs: number, imageId: string): SubjectMemory {
+  const good = isGood(watch, goodAfterMs);
+  // One that ran before we came has run for longer than we know.
+  const adoptedAndWell = watch.adopted && watch.advancingSinceMs !== null;
+  if (!good && !adoptedAndWell) return { ...memory, watch };
+  return { ...memory, watch, failures: -1, failure: null, provenImageId: good ? imageId : memory.provenImageId };
 }
 
 /** Which image to make a recorder of: the tag's, unless that one is known to be bad and another is known to be good. */
@@ -285,70 +264,57 @@ export function chooseImage(
 }
 
 /** What an exit code means (`RECORDER_EXIT`), as a sentence with what to do. */
-function explainEnd(ended: ObservedContainer): Explanation & { blocked: boolean; imagesFault: boolean } {
-  const mild = { blocked: false, imagesFault: false };
-  if (ended.oomKilled)
-    return {
-      reason: 'OutOfMemory',
-      message: 'It was ended for lack of memory: raise SILVASONIC_RECORDER_MEMORY_LIMIT.',
-      ...mild,
-    };
-  switch (ended.exitCode) {
+function explainEnd({ oomKilled, exitCode }: ObservedContainer): End {
+  if (oomKilled) return end('OutOfMemory', 'It was ended for lack of memory: raise SILVASONIC_RECORDER_MEMORY_LIMIT.');
+  switch (exitCode) {
     case RECORDER_EXIT.askedToStop:
-      return { reason: 'Ended', message: 'It ended though nobody asked: something outside stopped it.', ...mild };
+      return end('Ended', 'It ended though nobody asked: something outside stopped it.');
     case RECORDER_EXIT.microphoneGone:
-      return {
-        reason: 'MicrophoneGone',
-        message: 'The microphone vanished while recording: check plug, cable and hub.',
-        ...mild,
-      };
+      return end('MicrophoneGone', 'The microphone vanished while recording: check plug, cable and hub.');
     case RECORDER_EXIT.microphoneBusy:
-      return {
-        reason: 'MicrophoneBusy',
-        message: 'Another program holds the microphone: stop it (PulseAudio and PipeWire are the usual ones).',
-        ...mild,
-      };
+      return end(
+        'MicrophoneBusy',
+        'Another program holds the microphone: stop it (PulseAudio and PipeWire are the usual ones).',
+      );
     case RECORDER_EXIT.noPermission:
-      return {
-        reason: 'NoPermission',
-        message: 'The sound device may not be opened: give this user the group audio, or run the station as root.',
-        blocked: true,
-        imagesFault: false,
-      };
+      return end(
+        'NoPermission',
+        'The sound device may not be opened: give this user the group audio, or run the station as root.',
+        { blocked: true },
+      );
     case RECORDER_EXIT.formatRefused:
-      return {
-        reason: 'FormatRefused',
-        message:
-          'The microphone refuses this rate, format or channel count: choose another profile or clear its overrides.',
-        blocked: true,
-        imagesFault: false,
-      };
+      return end(
+        'FormatRefused',
+        'The microphone refuses this rate, format or channel count: choose another profile or clear its overrides.',
+        { blocked: true },
+      );
     case RECORDER_EXIT.folderUnwritable:
-      return {
-        reason: 'FolderUnwritable',
-        message: 'Its folder cannot be written: check the disk and who owns the folder.',
+      return end('FolderUnwritable', 'Its folder cannot be written: check the disk and who owns the folder.', {
         blocked: true,
-        imagesFault: false,
-      };
+      });
     case RECORDER_EXIT.badConfig:
-      return {
-        reason: 'ConfigRefused',
-        message:
-          'The recorder does not understand its configuration: controller and recorder image may be of different releases.',
-        blocked: true,
-        imagesFault: true,
-      };
+      return end(
+        'ConfigRefused',
+        'The recorder does not understand its configuration: controller and recorder image may be of different releases.',
+        { blocked: true, imagesFault: true },
+      );
     case 137:
       // On cgroups v1 some engines do not say that it was the kernel, for lack of memory.
-      return { reason: 'Killed', message: 'It was killed: by somebody, or by the kernel for lack of memory.', ...mild };
+      return end('Killed', 'It was killed: by somebody, or by the kernel for lack of memory.');
     case null:
-      return { reason: 'Ended', message: 'It ended; the engine does not say how.', ...mild };
+      return end('Ended', 'It ended; the engine does not say how.');
     default:
-      return {
-        reason: 'Crashed',
-        message: `It ended with code ${ended.exitCode}: see its log.`,
-        blocked: false,
-        imagesFault: true,
-      };
+      return end('Crashed', `It ended with code ${exitCode}: see its log.`, { imagesFault: true });
   }
+}
+
+interface End extends Explanation {
+  /** Waiting does not mend it. */
+  blocked: boolean;
+  /** Another image might do better. */
+  imagesFault: boolean;
+}
+
+function end(reason: string, message: string, { blocked = false, imagesFault = false }: Partial<End> = {}): End {
+  return { reason, message, blocked, imagesFault };
 }

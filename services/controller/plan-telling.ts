@@ -4,16 +4,16 @@
 import { LABEL, type RecorderStatus, UPDATE_WAITING } from '../shared/contract.ts';
 import type { SubjectMemory } from './plan-memory.ts';
 import { type Context, type Decided, settled } from './plan-outcome.ts';
+import type { Watch } from './progress.ts';
 import type { Explanation, ObservedContainer, Phase, ServicePhase, StationEvent, Wish } from './world.ts';
 
 export function describeRunning(
   wish: Extract<Wish, { kind: 'run' }>,
   container: ObservedContainer,
   memory: SubjectMemory,
-  { status, report }: { status: RecorderStatus | null; report: Explanation | null },
+  { watch, status, report }: { watch: Watch; status: RecorderStatus | null; report: Explanation | null },
 ): Decided {
-  const advanced = wish.folders.kind === 'service' || (memory.watch?.advancingSinceMs ?? null) !== null;
-  const adopted = memory.watch?.adopted === true;
+  const advanced = watch.advancingSinceMs !== null;
   const extras = notes(wish, container);
   const tellAs = (phase: Phase | ServicePhase, why: Explanation, reached: boolean): Decided => {
     const message = [why, ...extras, ...memory.refusedLimits].map((part) => part.message).join(' ');
@@ -24,7 +24,7 @@ export function describeRunning(
     return tellAs('blocked', { reason: status.reason || 'NoSpace', message: status.message }, true);
   if (status?.state === 'retrying')
     return tellAs('waiting', { reason: status.reason || 'Retrying', message: status.message }, false);
-  const recording = wish.folders.kind === 'service' || advanced || (adopted && status?.state === 'recording');
+  const recording = advanced || (watch.adopted && status?.state === 'recording');
   if (!recording)
     return tellAs('starting', { reason: 'Starting', message: 'Started; waiting for the first sound.' }, false);
   if (status?.silent)
@@ -33,12 +33,11 @@ export function describeRunning(
       { reason: 'Silent', message: 'Recording, but nothing is heard: check the microphone and its cable.' },
       advanced,
     );
-  const reason = extras[0]?.reason ?? (wish.target.kind === 'device' ? 'Recording' : 'Running');
-  return tellAs(
-    wish.target.kind === 'device' ? 'recording' : 'running',
-    { reason, message: wish.target.kind === 'device' ? 'Recording.' : 'Running.' },
-    advanced,
-  );
+  const well =
+    wish.target.kind === 'device'
+      ? ({ phase: 'recording', reason: 'Recording', message: 'Recording.' } as const)
+      : ({ phase: 'running', reason: 'Running', message: 'Running.' } as const);
+  return tellAs(well.phase, { reason: extras[0]?.reason ?? well.reason, message: well.message }, advanced);
 }
 
 /** What a person should know of something that runs all the same. */
@@ -48,8 +47,8 @@ function notes(wish: Extract<Wish, { kind: 'run' }>, container: ObservedContaine
   return [...warnings, ...update];
 }
 
-export function isUpdateWaiting(wish: Wish, container: ObservedContainer): boolean {
-  return wish.kind === 'run' && wish.template !== null && container.labels[LABEL.template] !== wish.template;
+export function isUpdateWaiting(wish: Extract<Wish, { kind: 'run' }>, container: ObservedContainer): boolean {
+  return wish.template !== null && container.labels[LABEL.template] !== wish.template;
 }
 
 const TOLD_PHASES: Partial<Record<Phase | ServicePhase, StationEvent['type']>> = {
@@ -80,10 +79,12 @@ const WARNING_REASONS = new Set([
 /** An event for each change of phase or reason that matters; failures told theirs when they were counted. */
 export function tell(wish: Wish, decided: Decided, context: Context): SubjectMemory {
   const { outcome, memory } = decided;
-  if (outcome.kind === 'wait' && (outcome.reason === 'InFlight' || outcome.reason === 'StaleView')) return memory;
-  const changed = memory.told.phase !== outcome.phase || memory.told.reason !== outcome.reason;
+  // Glances between two actions.
+  if (outcome.reason === 'InFlight' || outcome.reason === 'StaleView') return memory;
+  const told = memory.told ?? wish.told;
+  const changed = told.phase !== outcome.phase || told.reason !== outcome.reason;
   const type = WARNING_REASONS.has(outcome.reason) ? 'warning' : TOLD_PHASES[outcome.phase];
-  const alreadyCounted = memory.failure !== null && memory.failure.reason === outcome.reason;
+  const alreadyCounted = memory.failure?.reason === outcome.reason;
   if (changed && type !== undefined && !alreadyCounted) {
     // Refused limits have events of their own.
     const message = memory.refusedLimits.reduce(

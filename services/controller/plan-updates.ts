@@ -3,7 +3,7 @@ import type { SubjectMemory, Updating } from './plan-memory.ts';
 import { type Context, type Outcome, type PlanInput, removal, subjectOf } from './plan-outcome.ts';
 import { isUpdateWaiting } from './plan-telling.ts';
 import { isGood } from './progress.ts';
-import type { Action, ObservedContainer, SubjectKey } from './world.ts';
+import type { Action, ObservedContainer, SubjectKey, Wish } from './world.ts';
 
 /**
  * With `auto_update`, one running recorder at a time takes the new release; the next after this one has proven itself.
@@ -11,26 +11,26 @@ import type { Action, ObservedContainer, SubjectKey } from './world.ts';
  */
 export function rollOut(
   input: PlanInput,
+  wishes: readonly Wish[],
   updating: Updating | null,
   actions: Action[],
   outcomes: Outcome[],
   subjects: ReadonlyMap<SubjectKey, SubjectMemory>,
 ): Updating | null {
   if (!input.policy.autoUpdate || !input.containers.ok) return updating;
-  const wishesBySubject = new Map((input.wishes ?? []).map((wish) => [wish.subject, wish]));
-  const liveBySubject = new Map(
-    input.containers.value.filter(({ state }) => state === 'live').map((live) => [subjectOf(live), live]),
-  );
+  const wishesBySubject = new Map(wishes.map((wish) => [wish.subject, wish]));
+  // Of several one, any: where there are several nothing is kept as it is.
+  const bySubject = new Map(input.containers.value.map((container) => [subjectOf(container), container]));
   let only: SubjectKey | null = null;
   if (updating !== null && wishesBySubject.get(updating.subject)?.kind === 'run') {
-    const container = liveBySubject.get(updating.subject);
+    const container = bySubject.get(updating.subject);
     // Still the old one: it could not be removed, and is tried again before anybody else.
     if (container?.id === updating.replacedId) only = updating.subject;
     else if (!runsWell(container, subjects.get(updating.subject), input)) return updating;
   }
   for (const [index, outcome] of outcomes.entries()) {
     const wish = wishesBySubject.get(outcome.subject);
-    const container = liveBySubject.get(outcome.subject);
+    const container = bySubject.get(outcome.subject);
     if (outcome.kind !== 'keep' || wish?.kind !== 'run' || container === undefined || !isUpdateWaiting(wish, container))
       continue;
     if (only !== null && only !== outcome.subject) continue;
@@ -57,11 +57,9 @@ export function tagProven(context: Context, subjects: ReadonlyMap<SubjectKey, Su
   const { image, inFlight, containers } = context.input;
   const subject = 'image:recorder';
   if (!containers.ok || inFlight.has(subject)) return [];
-  const proven = [...subjects.values()]
-    .map((memory) => memory.provenImageId)
-    .find((id) => id !== null && id === image.currentId);
-  if (proven === undefined || proven === null || proven === image.lastGoodId || proven === context.images.taggedId)
-    return [];
+  const proven = image.currentId;
+  if (proven === null || proven === image.lastGoodId || proven === context.images.taggedId) return [];
+  if (![...subjects.values()].some(({ provenImageId }) => provenImageId === proven)) return [];
   context.images = { ...context.images, taggedId: proven };
   const message = 'A recorder ran well with this image: it is the one to come back to.';
   return [{ kind: 'tag', subject, imageId: proven, reference: image.lastGoodReference, reason: 'Proven', message }];

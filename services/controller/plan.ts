@@ -17,7 +17,7 @@ import {
   countEnd,
   countStall,
   emptySubjectMemory,
-  noteGoodRunning,
+  noteRunning,
   type SubjectMemory,
 } from './plan-memory.ts';
 import {
@@ -34,7 +34,7 @@ import {
 } from './plan-outcome.ts';
 import { describeRunning, tell } from './plan-telling.ts';
 import { rollOut, tagProven } from './plan-updates.ts';
-import { advance, isGood, isStalled, startWatch, type Watch } from './progress.ts';
+import { advance, isStalled, startWatch, type Watch } from './progress.ts';
 import type { Action, Explanation, ObservedContainer, SubjectKey, Wish } from './world.ts';
 
 /** How often a recorder that has just been started is looked at until it advances. */
@@ -54,21 +54,21 @@ export function plan(input: PlanInput): Plan {
   const subjects = new Map<SubjectKey, SubjectMemory>();
 
   for (const wish of input.wishes) {
-    const remembered = absorbed.memory.subjects.get(wish.subject) ?? emptySubjectMemory(wish.told);
-    const decided = decideWish(wish, containers.get(wish.subject) ?? [], clearIfChanged(remembered, wish), context);
+    const remembered = clearIfChanged(absorbed.memory.subjects.get(wish.subject) ?? emptySubjectMemory, wish);
+    const decided = decideWish(wish, containers.get(wish.subject) ?? [], remembered, context);
     if (decided.action !== null) actions.push(decided.action);
     outcomes.push(decided.outcome);
     subjects.set(wish.subject, tell(wish, decided, context));
     containers.delete(wish.subject);
   }
   for (const [subject, orphans] of containers) {
-    const memory = absorbed.memory.subjects.get(subject) ?? emptySubjectMemory(null);
+    const memory = absorbed.memory.subjects.get(subject) ?? emptySubjectMemory;
     const decided = removeOrphan(subject, orphans, memory, context);
     if (decided.action !== null) actions.push(decided.action);
     outcomes.push(decided.outcome);
     subjects.set(subject, decided.memory);
   }
-  const updated = rollOut(input, absorbed.memory.updating, actions, outcomes, subjects);
+  const updated = rollOut(input, input.wishes, absorbed.memory.updating, actions, outcomes, subjects);
   const proven = tagProven(context, subjects);
   return {
     actions: [...actions, ...proven],
@@ -136,20 +136,17 @@ function whyBlind(wish: Wish, memory: SubjectMemory, context: Context): Decided 
       wish,
       memory,
       { reason: 'StaleView', message: 'Looking at what the last action came to.' },
-      memory.told.phase,
+      toldPhase(wish, memory),
     );
   }
-  if (nowMs < memory.removeRetryAtMs) {
-    context.deadlines.push(memory.removeRetryAtMs);
-    return waiting(
-      wish,
-      memory,
-      memory.removeFailure ?? { reason: 'RemoveFailed', message: 'It could not be removed.' },
-      'stopping',
-    );
+  if (memory.removeFailure !== null && nowMs < memory.removeFailure.retryAtMs) {
+    context.deadlines.push(memory.removeFailure.retryAtMs);
+    return waiting(wish, memory, memory.removeFailure, 'stopping');
   }
   return null;
 }
+
+const toldPhase = (wish: Wish, memory: SubjectMemory): Outcome['phase'] => memory.told?.phase ?? wish.told.phase;
 
 /** The advance of what runs though nothing may be done about it: a person must hear of a stall all the same. */
 function watchAnyway(wish: Wish, containerId: string, memory: SubjectMemory, { input }: Context): Watch {
@@ -185,11 +182,10 @@ function tearDown(
     const kept =
       wish.kind === 'hold'
         ? holdOn(wish, chosen, memory, context)
-        : settled(wish, 'remove', memory.told.phase, why, false, memory);
+        : settled(wish, 'remove', toldPhase(wish, memory), why, false, memory);
     return { ...kept, outcome: { ...kept.outcome, kind: 'remove' }, action };
   }
-  const phase =
-    wish.kind === 'off' || unwanted.state === 'live' ? 'stopping' : memory.failure === null ? 'starting' : 'backoff';
+  const phase = wish.kind === 'off' ? 'stopping' : memory.failure === null ? 'starting' : 'backoff';
   return { outcome: outcomeOf(wish, 'remove', phase, why, false), action, memory };
 }
 
@@ -214,10 +210,9 @@ function holdOn(
   context: Context,
 ): Decided {
   if (wish.untilMs !== null) context.deadlines.push(wish.untilMs);
-  const kind = wish.phase === 'blocked' ? 'blocked' : 'wait';
-  if (chosen === undefined) return settled(wish, kind, wish.phase, wish, wish.phase === 'blocked', memory);
-  const watched = { ...memory, watch: watchAnyway(wish, chosen.id, memory, context) };
   const reached = wish.phase === 'blocked';
+  if (chosen === undefined) return settled(wish, reached ? 'blocked' : 'wait', wish.phase, wish, reached, memory);
+  const watched = { ...memory, watch: watchAnyway(wish, chosen.id, memory, context) };
   if (isStalled(watched.watch, context.input.nowMs, context.input.policy.stallTimeoutMs)) {
     const message = `It captures nothing any more, and cannot be started anew: ${wish.message}`;
     return settled(wish, 'keep', 'stalled', { reason: 'Stalled', message }, reached, watched);
@@ -231,17 +226,17 @@ function holdOn(
 function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory, context: Context): Decided {
   const { nowMs } = context.input;
   if (wish.notNow !== null) return settled(wish, 'wait', 'waiting', wish.notNow, false, memory);
-  if (nowMs < memory.retryAtMs && memory.failure !== null) {
-    context.deadlines.push(memory.retryAtMs);
-    const phase = memory.blocked ? 'blocked' : 'backoff';
-    const why = namingHolder(memory.failure, wish.holder);
-    return settled(wish, memory.blocked ? 'blocked' : 'wait', phase, why, memory.blocked, memory);
+  const { failure } = memory;
+  if (failure !== null && nowMs < failure.retryAtMs) {
+    context.deadlines.push(failure.retryAtMs);
+    const [kind, phase] = failure.blocked ? (['blocked', 'blocked'] as const) : (['wait', 'backoff'] as const);
+    return settled(wish, kind, phase, namingHolder(failure, wish.holder), failure.blocked, memory);
   }
   if (wish.imageId === null) return imageMissing(wish, memory, context);
   const why: Explanation =
-    memory.failure === null
+    failure === null
       ? { reason: 'Wanted', message: 'It should run and does not.' }
-      : { ...memory.failure, message: `Trying again. ${memory.failure.message}` };
+      : { reason: failure.reason, message: `Trying again. ${failure.message}` };
   const action: Action = {
     kind: 'run',
     subject: wish.subject,
@@ -295,11 +290,10 @@ function keepOrReplace(
   const status = wish.folders.kind === 'service' ? null : input.statuses.get(wish.subject);
   const watch = advance(before, status, input.nowMs);
   if (isStalled(watch, input.nowMs, input.policy.stallTimeoutMs)) {
-    const stalled = countStall({ ...memory, watch }, wish, container, context, input);
-    const why = stalled.failure ?? { reason: 'Stalled', message: 'It does not advance.' };
+    const stalled = countStall(memory, wish, { container, watch }, context, input);
     return {
-      outcome: outcomeOf(wish, 'replace', 'stalled', why, false),
-      action: removal(wish.subject, container, why),
+      outcome: outcomeOf(wish, 'replace', 'stalled', stalled.failure, false),
+      action: removal(wish.subject, container, stalled.failure),
       memory: stalled,
     };
   }
@@ -308,8 +302,9 @@ function keepOrReplace(
       ? input.nowMs + STARTING_LOOK_MS
       : watch.lastAdvanceMs + input.policy.stallTimeoutMs,
   );
-  const next = noteGoodRunning({ ...memory, watch }, isGood(watch, input.policy.goodAfterMs), container.imageId);
+  const next = noteRunning(memory, watch, input.policy.goodAfterMs, container.imageId);
   return describeRunning(wish, container, next, {
+    watch,
     status: status?.ok ? status.value : null,
     report: input.reports.get(wish.subject) ?? null,
   });
@@ -328,8 +323,9 @@ function removeOrphan(
   const outcome: Outcome = { subject, kind: 'remove', target: null, phase: 'stopping', observedGeneration: 0, ...why };
   const first = containers.find((container) => container.state !== 'moving');
   const stale = !input.containers.ok || memory.lastActionEndedAtMs >= input.containers.startedAtMs;
-  if (first === undefined || stale || input.inFlight.has(subject) || input.nowMs < memory.removeRetryAtMs) {
-    if (input.nowMs < memory.removeRetryAtMs) context.deadlines.push(memory.removeRetryAtMs);
+  const retryAtMs = memory.removeFailure?.retryAtMs ?? Number.NEGATIVE_INFINITY;
+  if (first === undefined || stale || input.inFlight.has(subject) || input.nowMs < retryAtMs) {
+    if (input.nowMs < retryAtMs) context.deadlines.push(retryAtMs);
     if (first === undefined) context.deadlines.push(input.nowMs + MOVING_LOOK_MS);
     return { outcome: { ...outcome, kind: 'wait' }, action: null, memory };
   }
