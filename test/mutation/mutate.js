@@ -43,6 +43,7 @@ const { values } = parseArgs({
 });
 const seeds = { from: 1, count: Number(values.seeds) };
 const every = Number(values.every);
+const wantedFiles = values.only?.split(',') ?? null;
 const workerCount = Math.max(1, Number(values.workers));
 if (![seeds.count, every, workerCount].every((value) => Number.isInteger(value) && value >= 0) || every < 1) {
   console.error('Give whole numbers: --seeds 2000 --every 10 --workers 2.');
@@ -61,7 +62,7 @@ async function mutate(program) {
   await bundle(program, files);
   const survey = await surveyTests(program);
   const wanted = mutants.filter(
-    ({ fileName }, index) => index % every === 0 && (values.only === undefined || basename(fileName) === values.only),
+    ({ fileName }, index) => index % every === 0 && (wantedFiles === null || wantedFiles.includes(basename(fileName))),
   );
   console.log(
     `${wanted.length} mutants of ${mutants.length}, ${Object.keys(survey.tests).length} tests, ${seeds.count} seeds.`,
@@ -181,7 +182,7 @@ async function tryAll(program, mutants, { isStatic, tests }) {
         worker = null;
       }
       if (values.verbose && killerOf(answer) === null)
-        console.log(`lives: ${Object.values(describe(mutant)).join(' | ')}`);
+        console.log(`lives: line ${mutant.location.start.line + 1} | ${Object.values(describe(mutant)).join(' | ')}`);
       const nowMs = performance.now();
       if (nowMs - toldMs > 10_000) {
         toldMs = nowMs;
