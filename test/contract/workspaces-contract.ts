@@ -7,10 +7,14 @@ import { desiredState, deviceRow, STATION_ID } from '../unit/sample-world.ts';
 /** Folders in which nothing is yet, and in which no recorder runs. */
 export interface WorkspacesHarness {
   workspaces: Workspaces;
+  settle<T>(work: Promise<T>): Promise<T>;
+  /** A recorder runs and tells how it fares, until it is ended, as by a crash. */
+  record(workspace: string): Promise<{ end(): void }>;
   close(): Promise<void>;
 }
 
 const WORKSPACE = workspaceName('a', 'AudioMoth');
+const OTHER = workspaceName('b', 'AudioMoth');
 const FOREIGN = ['..', '.', '', 'audiomoth', '../audiomoth-0a1b2c3d', `${WORKSPACE}/..`];
 const PROCESSING = { gainDb: 6, highPassHz: 200, archive: 'flac' } as const;
 
@@ -24,7 +28,7 @@ export function describeWorkspaces(implementation: string, open: () => Promise<W
     });
     afterEach(() => harness?.close());
     const value = async <T>(reading: Promise<Reading<T>>): Promise<T> => {
-      const read = await reading;
+      const read = await harness.settle(reading);
       if (!read.ok) throw new Error(read.error);
       return read.value;
     };
@@ -65,6 +69,21 @@ export function describeWorkspaces(implementation: string, open: () => Promise<W
       }
     });
 
+    test('what a recorder told stays when it ends, until the folders are prepared for the next one', async () => {
+      const read = () => value(workspaces.readStatus(WORKSPACE));
+      await value(workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE }));
+      const recorder = await harness.record(WORKSPACE);
+      const told = await read();
+      expect(told).toMatchObject({ schema: 1, state: 'recording', frames: expect.any(Number) });
+      recorder.end();
+      expect(await read()).toEqual(told);
+      expect(await value(workspaces.readStatus(OTHER))).toBeNull();
+      await value(workspaces.prepare({ kind: 'recorder', workspace: OTHER }));
+      expect(await read()).toEqual(told);
+      await value(workspaces.prepare({ kind: 'recorder', workspace: WORKSPACE }));
+      expect(await read()).toBeNull();
+    });
+
     test('a name that is none of ours leads nowhere: it is refused with a sentence', async () => {
       for (const name of FOREIGN) {
         for (const reading of [
@@ -72,7 +91,7 @@ export function describeWorkspaces(implementation: string, open: () => Promise<W
           workspaces.writeProcessing(name, PROCESSING),
           workspaces.readStatus(name),
         ])
-          expect(await (reading as Promise<Reading<unknown>>)).toMatchObject({
+          expect(await harness.settle<Reading<unknown>>(reading)).toMatchObject({
             ok: false,
             error: expect.stringContaining('not the name of a workspace'),
           });

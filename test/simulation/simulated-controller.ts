@@ -2,6 +2,8 @@
 import { noAlerts } from '../../services/controller/alerts.ts';
 import { type Controller, createController } from '../../services/controller/controller.ts';
 import type { Engine, Reading, Store, Workspaces } from '../../services/controller/world.ts';
+import { isWorkspaceName } from '../../services/shared/contract.ts';
+import { createInMemoryBus } from '../unit/in-memory-bus.ts';
 import { quietLog } from '../unit/in-memory-world.ts';
 import { createSimulatedStore, HELPER } from './simulated-database.ts';
 import { createSimulatedMicrophones } from './simulated-microphones.ts';
@@ -39,7 +41,8 @@ export function startSimulatedController(
     if (clock.nowMs() < life.awakeAtMs()) view.timer(0, callback);
     else if (life.alive()) callback();
   };
-  const up = (name: string) => ({ name, state: 'up' as const, message: '', sinceMs: 0 });
+  const bus = createInMemoryBus({ onHeartbeat() {}, logReaders: new Set() }, view);
+  wakes.nudge = whenAwake(bus.nudge);
   const controller: Controller = createController(
     {
       clock: view,
@@ -61,15 +64,8 @@ export function startSimulatedController(
         life,
       ),
       engine: sleepyEngine(station.engine.port(life.alive, life.effect), station, life, whenAwake),
-      bus: {
-        start: (onNudge) => void Object.assign(wakes, { nudge: whenAwake(onNudge) }),
-        publish: async () => true,
-        logListeners: async () => 0,
-        publishLogs: async () => true,
-        dependency: () => ({ ...up('redis'), state: 'down' }),
-        stop: async () => {},
-      },
-      workspaces: createFolders(station, life),
+      bus,
+      workspaces: createSimulatedFolders(station, life),
     },
     {
       operator: {
@@ -135,7 +131,11 @@ function sleepyEngine(
   };
 }
 
-function createFolders(station: SimulatedStation, { alive, effect }: Life): Workspaces {
+/** Nothing of them is ever on a disk: what is there stands in `station.disk`, and recorders tell by themselves how they fare. */
+export function createSimulatedFolders(
+  station: Pick<SimulatedStation, 'clock' | 'disk' | 'engine'>,
+  { alive, effect }: Pick<Life, 'alive' | 'effect'>,
+): Workspaces {
   const { disk, clock } = station;
   const { faults } = disk;
   const answer = async <T>(fails: boolean, work: () => T): Promise<Reading<T>> => {
@@ -155,22 +155,38 @@ function createFolders(station: SimulatedStation, { alive, effect }: Life): Work
     return alive() ? done : await new Promise(() => {});
   };
   const nothing = (): void => {};
+  const refuseForeignName = (workspace: string): Reading<never> | null =>
+    isWorkspaceName(workspace)
+      ? null
+      : { ok: false, error: `${workspace} is not the name of a workspace.`, startedAtMs: clock.nowMs() };
   return {
-    prepare: () => deed(faults.foldersUnwritable, nothing),
-    writeProcessing: () => deed(faults.foldersUnwritable, nothing),
+    prepare: async (folders) =>
+      (folders.kind === 'recorder' ? refuseForeignName(folders.workspace) : null) ??
+      deed(faults.foldersUnwritable, () => {
+        if (folders.kind === 'recorder') disk.statuses.delete(folders.workspace);
+      }),
+    writeProcessing: async (workspace) => refuseForeignName(workspace) ?? deed(faults.foldersUnwritable, nothing),
     tellServices: () => deed(faults.foldersUnwritable, nothing),
-    readSecrets: () => answer(false, () => ({})),
-    readStatus: (workspace) => answer(faults.statusUnreadable, () => station.engine.statusOf(workspace)),
+    readSecrets: (_service, names) => answer(false, () => Object.fromEntries(names.map((name) => [name, null]))),
+    readStatus: async (workspace) =>
+      refuseForeignName(workspace) ?? answer(faults.statusUnreadable, () => statusFile(station, workspace)),
     readReport: () => answer(false, () => null),
     readMarker: () => answer(faults.markerUnreadable, () => (faults.markerHidden ? null : disk.marker)),
     writeMarker: (stationId) =>
       deed(false, () => {
         if (!faults.markerHidden) disk.marker = stationId;
       }),
-    readLastGood: () => answer(false, () => disk.lastGood),
+    readLastGood: () => answer(false, () => structuredClone(disk.lastGood)),
     writeLastGood: (state) =>
       deed(faults.lastGoodUnwritable, () => {
-        disk.lastGood = state;
+        disk.lastGood = structuredClone(state);
       }),
   };
+}
+
+/** What a recorder told last stays when it ends, until the folder is prepared for the next one. */
+function statusFile({ disk, engine }: Pick<SimulatedStation, 'disk' | 'engine'>, workspace: string) {
+  const told = engine.statusOf(workspace);
+  if (told !== null) disk.statuses.set(workspace, told);
+  return told ?? disk.statuses.get(workspace) ?? null;
 }

@@ -1,6 +1,7 @@
 /** Database, USB, folders and the controller that is killed and started again, all in one simulated machine. */
 import type { Controller } from '../../services/controller/controller.ts';
 import type { DesiredState } from '../../services/controller/world.ts';
+import type { RecorderStatus } from '../../services/shared/contract.ts';
 import type { Random } from './random.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import { startSimulatedController, type Wakes } from './simulated-controller.ts';
@@ -35,7 +36,13 @@ export interface SimulatedStation {
   sticks: Stick[];
   usbFails: boolean;
   database: SimulatedDatabase;
-  disk: { marker: string | null; lastGood: DesiredState | null; faults: DiskFaults };
+  disk: {
+    marker: string | null;
+    lastGood: DesiredState | null;
+    /** What recorders were last seen to tell, by workspace. */
+    statuses: Map<string, RecorderStatus>;
+    faults: DiskFaults;
+  };
   plugChanged(): void;
   nudge(): void;
   available(): void;
@@ -75,7 +82,7 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
     sticks: [],
     usbFails: false,
     database: createSimulatedDatabase(),
-    disk: { marker: null, lastGood: null, faults: { ...QUIET_DISK } },
+    disk: { marker: null, lastGood: null, statuses: new Map(), faults: { ...QUIET_DISK } },
     plugChanged: () => wakes.plug(),
     nudge: () => wakes.nudge(),
     available: () => wakes.available(),

@@ -5,7 +5,6 @@ import type { Log } from '../../services/controller/log.ts';
 import { isOurs } from '../../services/controller/podman-container.ts';
 import type {
   ActionOutcome,
-  Bus,
   Changes,
   Clock,
   ContainerSpec,
@@ -31,6 +30,7 @@ import {
   type Processing,
   type RecorderStatus,
 } from '../../services/shared/contract.ts';
+import { createInMemoryBus, type InMemoryBus } from './in-memory-bus.ts';
 import { createStorePort } from './in-memory-database.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
@@ -173,7 +173,7 @@ export interface InMemoryPorts {
   microphones: MicrophoneSource & { changed(): void };
   store: Store & { available(): void };
   engine: Engine & { event(name: string): void };
-  bus: Bus & { nudge(): void; setAway(away: boolean): void };
+  bus: InMemoryBus;
   workspaces: Workspaces;
   alerts: Alerts;
 }
@@ -185,7 +185,10 @@ function createPorts(state: WorldState, clock: Clock): InMemoryPorts {
     microphones: createMicrophones(state, clock, good, bad),
     store: createStore(state, clock),
     engine: createEngine(state, clock, good, bad),
-    bus: createBus(state, clock),
+    bus: createInMemoryBus(
+      { onHeartbeat: (heartbeat) => state.heartbeats.push(heartbeat), logReaders: state.logReaders },
+      clock,
+    ),
     workspaces: createFolders(state, clock, good),
     alerts: noAlerts,
   };
@@ -218,42 +221,6 @@ function createMicrophones(state: WorldState, clock: Clock, good: Good, bad: Bad
     dependency: () => ({ ...up('usb'), state: isScanned && !state.usbFails ? 'up' : 'down' }),
     stop() {
       onChange = null;
-    },
-  };
-}
-
-function createBus(state: WorldState, clock: Clock): InMemoryPorts['bus'] {
-  let onNudge = (): void => {};
-  let isAway = false;
-  // Each subscription begins with a nudge: one may have been missed before it.
-  const subscribe = (): void => {
-    const callback = onNudge;
-    clock.timer(0, () => onNudge === callback && !isAway && callback());
-  };
-  return {
-    start: (callback) => {
-      onNudge = callback;
-      subscribe();
-    },
-    nudge: () => {
-      if (!isAway) onNudge();
-    },
-    setAway(away) {
-      isAway = away;
-      if (!away) subscribe();
-    },
-    async publish(heartbeat) {
-      if (!isAway) state.heartbeats.push(structuredClone(heartbeat));
-      return !isAway;
-    },
-    logListeners: async () => (isAway ? 0 : state.logReaders.size),
-    async publishLogs(lines) {
-      if (!isAway) for (const reader of state.logReaders) reader.push(...structuredClone([...lines]));
-      return !isAway;
-    },
-    dependency: () => ({ ...up('redis'), state: isAway ? 'down' : 'up' }),
-    async stop() {
-      onNudge = () => {};
     },
   };
 }
@@ -389,9 +356,15 @@ function livelyStatus(state: WorldState, clock: Clock, workspace: string): Recor
 
 function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces {
   const refused: Reading<never> = { ok: false, error: 'that is not the name of a workspace', startedAtMs: 0 };
+  /** What recorders were last seen to tell: it stays when they end, until the folder is prepared for the next one. */
+  const left = new Map<string, RecorderStatus>();
   return {
-    prepare: async (folders) =>
-      folders.kind === 'recorder' && !isWorkspaceName(folders.workspace) ? refused : good(null),
+    async prepare(folders) {
+      if (folders.kind !== 'recorder') return good(null);
+      if (!isWorkspaceName(folders.workspace)) return refused;
+      left.delete(folders.workspace);
+      return good(null);
+    },
     async writeProcessing(workspace, processing) {
       if (!isWorkspaceName(workspace)) return refused;
       state.processing.set(workspace, structuredClone(processing));
@@ -400,7 +373,10 @@ function createFolders(state: WorldState, clock: Clock, good: Good): Workspaces 
     readStatus: async (workspace) => {
       if (!isWorkspaceName(workspace)) return refused;
       const told = state.statuses.get(workspace);
-      return good(told === undefined ? livelyStatus(state, clock, workspace) : told);
+      if (told !== undefined) return good(told);
+      const lively = livelyStatus(state, clock, workspace);
+      if (lively !== null) left.set(workspace, lively);
+      return good(lively ?? left.get(workspace) ?? null);
     },
     async tellServices(services) {
       state.toldServices = [...services];
