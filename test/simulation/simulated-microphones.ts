@@ -1,4 +1,7 @@
-/** The port of microphones over simulated USB: nothing is known before the first scans, nor is a change told while scans fail. */
+/**
+ * The port of microphones over simulated USB. Nothing is known before the first scans, and what has changed is known when it
+ * was polled and seen twice: until then the list is that of before.
+ */
 import type { Clock, DependencyState, MicrophoneSource } from '../../services/controller/world.ts';
 import { hwOf, isPluggedIn, type Stick, scan } from './simulated-usb.ts';
 
@@ -15,8 +18,9 @@ export interface SimulatedSourceOptions {
   isHeld: (stick: Stick) => boolean;
 }
 
-/** Two scans that agree. */
+/** Until two scans agree: the first at once, or at the next poll. */
 const FIRST_SCANS_MS = 50;
+const NEXT_SCANS_MS = 300;
 
 export function createSimulatedMicrophones(
   usb: SimulatedUsb,
@@ -24,25 +28,31 @@ export function createSimulatedMicrophones(
 ): MicrophoneSource {
   const sinceMs = clock.nowMs();
   let isScanned = false;
+  let reading: ReturnType<MicrophoneSource['read']> = {
+    ok: false,
+    error: 'the first USB scan has not finished',
+    startedAtMs: sinceMs,
+  };
   let isStopped = false;
   const dependency = (state: DependencyState['state']): DependencyState => ({
     ...{ name: 'usb', state, message: '', sinceMs },
   });
   return {
     start(onChange) {
-      const changed = (): void => {
-        if (isScanned && !isStopped && !usb.usbFails) onChange();
-      };
-      onStart(changed);
-      clock.timer(FIRST_SCANS_MS, () => {
+      const look = (): void => {
         isScanned = true;
-        changed();
-      });
+        if (isStopped || usb.usbFails) return;
+        reading = scan(usb.sticks, false, clock.nowMs());
+        onChange();
+      };
+      onStart(() => void clock.timer(NEXT_SCANS_MS, look));
+      clock.timer(FIRST_SCANS_MS, look);
     },
-    read: () =>
-      isScanned
-        ? scan(usb.sticks, usb.usbFails, clock.nowMs())
-        : { ok: false, error: 'the first USB scan has not finished', startedAtMs: sinceMs },
+    read() {
+      // It fails until a look has come to its end again.
+      if (isScanned && usb.usbFails) reading = scan(usb.sticks, true, clock.nowMs());
+      return reading;
+    },
     holder(sound) {
       const stick = usb.sticks.find((one) => isPluggedIn(one) && hwOf(one) === sound.hw);
       return stick !== undefined && isHeld(stick) ? 'pulseaudio (process 4711)' : null;
