@@ -63,7 +63,7 @@ export function sight(input: IdentityInput): Sighting {
   }
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
-    .sort((a, b) => compare(a.portPath, b.portPath));
+    .sort((a, b) => (a.portPath < b.portPath ? -1 : 1));
   return { stays, fresh, firstScanMs: memory.firstScanMs ?? (scan.ok ? nowMs : null), events };
 }
 
@@ -122,15 +122,12 @@ export function assign(input: IdentityInput, sighting: Sighting): Assignment {
     const rows = rowsByKey.get(key) ?? [];
     const only = rows[0];
     const unshared = microphone.serial !== null && !sharedKeys.has(key);
-    if (
-      unshared &&
-      [...stays.values()].some((stay) => stay.missingSinceMs !== null && serialKey(stay.microphone) === key)
-    )
-      continue;
+    // Whoever else bears it is missing just now: of two that are there the serial would be shared.
+    if (unshared && [...stays.values()].some((stay) => serialKey(stay.microphone) === key)) continue;
     if (unshared && only !== undefined && rows.length === 1 && !claimed.has(only.id)) give(microphone, only.id);
     else if (taken.size >= MAX_DEVICES) events.push(tooManyDevices(microphone));
     else {
-      const id = newDeviceId(microphone, unshared && rows.length === 0, taken);
+      const id = newDeviceId(microphone, unshared && rows.length === 0 ? microphone.serial : null, taken);
       taken.add(id);
       created.set(id, microphone);
       give(microphone, id);
@@ -171,19 +168,18 @@ function tooManyDevices(microphone: Microphone): StationEvent {
  * `vid-pid-serial` where that is safe and free, else named by the port. Letters, digits, dot, dash and underscore only:
  * the id stands in labels, URLs and file metadata.
  */
-function newDeviceId(microphone: Microphone, bySerial: boolean, taken: ReadonlySet<string>): string {
+function newDeviceId(microphone: Microphone, serial: string | null, taken: ReadonlySet<string>): string {
   const model = `${microphone.vendorId}-${microphone.productId}`;
-  if (bySerial && microphone.serial !== null) {
-    const id = `${model}-${safeName(microphone.serial)}`;
+  if (serial !== null) {
+    const id = `${model}-${safeName(serial)}`;
     if (!taken.has(id)) return id;
   }
   const ports = microphone.portPath.split('/').at(-1) ?? '';
   const digest = shortDigest(`${microphone.portPath}\n${microphone.serial ?? ''}`);
-  const id = `${model}-port${ports.replace(/[^0-9.]/g, '').slice(0, 20)}-${digest}`;
-  for (let attempt = 2; ; attempt += 1) {
-    const candidate = attempt === 2 ? id : `${id}-${attempt - 1}`;
-    if (!taken.has(candidate)) return candidate;
-  }
+  let id = `${model}-port${ports.replace(/[^0-9.]/g, '').slice(0, 20)}-${digest}`;
+  // A serial can be written so that it reads like this.
+  while (taken.has(id)) id = `${id}-2`;
+  return id;
 }
 
 function safeName(text: string): string {
@@ -193,8 +189,6 @@ function safeName(text: string): string {
 }
 
 const shortDigest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8);
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();

@@ -77,6 +77,38 @@ describe('a row follows its microphone', () => {
   });
 });
 
+describe('a row that was not there before, or comes back', () => {
+  test('is made complete: nobody decided, and what it offers is not known without its card', () => {
+    const [change] = look([], [microphone({ sound: null })]).changes;
+    expect(change).toMatchObject({
+      kind: 'insert',
+      facts: { status: 'online', capabilities: { offers: [] }, serialShared: false },
+      enrollment: { enrollmentStatus: 'pending', profileSlug: null, decidedBy: null },
+    });
+  });
+
+  test('is online again', () => {
+    expect(changesOf(microphone(), deviceRow(ID, { status: 'offline' }))).toEqual([
+      { kind: 'update', id: ID, facts: { status: 'online' } },
+    ]);
+  });
+
+  test('is taken in within the very cycle in which the rules say so', () => {
+    const row = deviceRow(ID, { enrollmentStatus: 'pending', decidedBy: null, profileSlug: null });
+    expect(look([row], [microphone()]).rows[0]).toMatchObject({ enrollmentStatus: 'enrolled', profileSlug: 'umik-1' });
+  });
+
+  test.each([
+    ['whose profile is ambiguous waits', { enrollmentStatus: 'pending', decidedBy: null } as const],
+    ['that is ignored stays so, whoever decided', { enrollmentStatus: 'ignored', decidedBy: null } as const],
+    ['that is enrolled stays so', { enrollmentStatus: 'enrolled', decidedBy: null } as const],
+  ])('%s', (_name, columns) => {
+    const twoMatch = [UMIK_PROFILE, profileRow('umik-other', { vid: '2752', pid: '0007' })];
+    const profiles = columns.enrollmentStatus === 'pending' ? twoMatch : [UMIK_PROFILE];
+    expect(look([deviceRow(ID, columns)], [microphone()], { profiles }).changes).toEqual([]);
+  });
+});
+
 describe('one that is gone', () => {
   test('from a row that says online: after the grace offline, with the time; until then nobody knows', () => {
     const row = deviceRow(ID);
@@ -105,6 +137,33 @@ describe('one that is gone', () => {
     expect(look([{ ...monthAgo, lastSeenAt: monthAgo.lastSeenAt - 1 }], []).changes).toEqual([
       { kind: 'forget', id: ID },
     ]);
+  });
+
+  test('nothing is forgotten that anybody decided, nor what may be there', () => {
+    const stale = { status: 'offline' as const, lastSeenAt: 0, enrollmentStatus: 'pending' as const, decidedBy: null };
+    for (const kept of [
+      { enrollmentStatus: 'enrolled' as const },
+      { enrollmentStatus: 'ignored' as const },
+      { decidedBy: 'person' as const },
+      { status: 'online' as const },
+    ])
+      expect(look([deviceRow(ID, { ...stale, ...kept })], []).changes).toEqual([]);
+  });
+
+  test('a look that fails says nothing of one that no look has found, however long ago the first was', () => {
+    const row = deviceRow(ID);
+    const first = look([row], []);
+    const blind = (nowMs: number) => look([row], [], { scan: failed('EIO', nowMs), memory: first.memory, nowMs });
+    expect([blind(3999).changes, [...blind(3999).unknown]]).toEqual([[], [ID]]);
+    for (const nowMs of [4000, 4001, 1_000_000])
+      expect([blind(nowMs).changes, [...blind(nowMs).unknown]]).toEqual([[], []]);
+  });
+
+  test('before any look has succeeded nobody knows, and waiting alone tells nothing', () => {
+    for (const nowMs of [0, 1_000_000]) {
+      const blind = look([deviceRow(ID)], [], { scan: failed('EIO', nowMs), nowMs });
+      expect([[...blind.unknown], blind.deadlineMs]).toEqual([[ID], null]);
+    }
   });
 
   test('of two that were missed, the earlier one is looked after first', () => {

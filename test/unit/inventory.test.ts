@@ -67,8 +67,8 @@ describe('identity', () => {
 
   test('a steady scan changes nothing', () => {
     const world = shelf();
-    world.scan(0, [umik(P1)]);
-    expect(world.scan(1000, [umik(P1)]).changes).toEqual([]);
+    expect(world.scan(0, [umik(P1)]).deadlineMs).toBeNull();
+    expect(world.scan(1000, [umik(P1)])).toMatchObject({ changes: [], deadlineMs: null });
   });
 
   test('moved to another port: the same device, once the grace shows that it is not its twin', () => {
@@ -206,8 +206,31 @@ describe('presence', () => {
     let result = world.scan(0, [umik(P1, 0)]);
     for (let stay = 1; stay < 5; stay += 1) result = world.scan(stay * 1000, [umik(P1, stay)]);
     expect(result.flapping.get('2752-0007-000-0000')).toEqual({ count: 5, untilMs: 14_000 });
+    expect(result.deadlineMs).toBe(14_000);
     expect(world.scan(5000, [umik(P1, 5)]).flapping.get('2752-0007-000-0000')?.untilMs).toBe(25_000);
-    expect(world.scan(25_000, [umik(P1, 5)]).flapping.size).toBe(0);
+    expect(world.scan(25_000, [umik(P1, 5)])).toMatchObject({ flapping: new Map(), deadlineMs: null });
+  });
+
+  test('what came five minutes ago counts no more, and is not remembered', () => {
+    for (const [fifthMs, isFlapping] of [
+      [299_999, true],
+      [300_000, false],
+    ] as const) {
+      const world = shelf();
+      for (let stay = 0; stay < 4; stay += 1) world.scan(stay * 1000, [umik(P1, stay)]);
+      const fifth = world.scan(fifthMs, [umik(P1, 5)]);
+      expect(fifth.flapping.has('2752-0007-000-0000')).toBe(isFlapping);
+      expect(world.scan(fifthMs + 300_000, [umik(P1, 5)]).memory.arrivals.size).toBe(0);
+    }
+  });
+
+  test('a plug that flaps for hours is remembered in little', () => {
+    const world = shelf();
+    expect(world.scan(0, [umik(P1, 0)]).memory.arrivals.get('2752-0007-000-0000')).toEqual([0]);
+    for (let stay = 1; stay < 200; stay += 1) world.scan(stay * 500, [umik(P1, stay)]);
+    const last = world.scan(100_000, [umik(P1, 200)]);
+    expect(last.memory.arrivals.get('2752-0007-000-0000')?.length).toBeLessThan(30);
+    expect(last.flapping.get('2752-0007-000-0000')?.untilMs).toBe(400_000);
   });
 
   test('a sound card that appears after its device is one arrival', () => {
@@ -359,6 +382,7 @@ describe('for any order of plugs', () => {
           }
           const ports = [...result.present.values()].map(({ portPath }) => portPath);
           expect(new Set(ports).size).toBe(ports.length);
+          expect(result.deadlineMs ?? Number.POSITIVE_INFINITY).toBeGreaterThan(index * stepMs);
           for (const id of result.present.keys()) expect(result.rows.some((row) => row.id === id)).toBe(true);
         }
       }),
