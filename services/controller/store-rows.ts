@@ -1,6 +1,6 @@
 /**
  * The database's answer, parsed row by row: what cannot be read is named among the problems and costs nothing but
- * itself. Pure.
+ * itself. Nothing outside is touched.
  */
 import { z } from 'zod';
 import { alertSettingsSchema, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
@@ -18,12 +18,13 @@ export const DEFAULT_CONFIG: StationConfig = {
   alerts: DEFAULT_ALERT_SETTINGS,
 };
 
+/** Rows come as the text of a JSON object: one that is told in the same words need not be parsed anew. */
 const answerSchema = z.object({
   schema_at: z.coerce.number().nullable(),
-  config: z.record(z.string(), z.unknown()),
-  profiles: z.array(z.unknown()),
-  devices: z.array(z.unknown()),
-  services: z.array(z.unknown()),
+  config: z.string(),
+  profiles: z.array(z.string()),
+  devices: z.array(z.string()),
+  services: z.array(z.string()),
 });
 
 /** The one row that the reading statement answers with; its parts are not parsed yet. */
@@ -34,17 +35,58 @@ export function parseAnswer(row: unknown): Answer {
   return answerSchema.parse(row);
 }
 
-/** Turns the answer into the desired state. Throws only when the station id is unreadable: that must not look like none. */
-export function parseDesired(answer: Answer): DesiredState {
-  const problems: string[] = [];
-  return {
-    stationId: parseStationId(answer.config[CONFIG_KEY.stationId]),
-    config: parseConfig(answer.config, problems),
-    profiles: parseRows('microphone_profiles', answer.profiles, parseProfile, problems),
-    devices: parseRows('devices', answer.devices, (row) => parseDevice(row, problems), problems),
-    services: parseRows('system_services', answer.services, parseService, problems),
-    problems,
+/**
+ * Makes the function that turns an answer into the desired state. It remembers the last answer: whatever is told in the
+ * same words is the very same object (frozen), and whoever compares it has nothing to do. It throws only when the station id is
+ * unreadable: that must not look like none.
+ */
+export function createDesiredParser(): (answer: Answer) => DesiredState {
+  const config = remembering(parseConfig);
+  const profiles = remembering(rowParser('microphone_profiles', parseProfile));
+  const devices = remembering(rowParser('devices', parseDevice));
+  const services = remembering(rowParser('system_services', parseService));
+  return (answer) => {
+    const problems: string[] = [];
+    const values = <T>(parts: Parsed<T>[]): T[] => {
+      for (const part of parts) problems.push(...part.problems);
+      return parts.flatMap(({ value }) => (value === null ? [] : [value]));
+    };
+    const [read] = values(config([answer.config]));
+    if (read === undefined) throw new Error('system_config was not parsed');
+    return {
+      ...read,
+      profiles: values(profiles(answer.profiles)),
+      devices: values(devices(answer.devices)),
+      services: values(services(answer.services)),
+      problems,
+    };
   };
+}
+
+/** null: it cannot be read at all, which is among the problems. */
+interface Parsed<T> {
+  value: T | null;
+  problems: string[];
+}
+
+/** Parses many texts, those anew that were not among the last ones. */
+function remembering<T>(parse: (text: string) => Parsed<T>): (texts: readonly string[]) => Parsed<T>[] {
+  let last = new Map<string, Parsed<T>>();
+  return (texts) => {
+    const now = new Map<string, Parsed<T>>();
+    for (const text of texts) now.set(text, last.get(text) ?? frozen(parse(text)));
+    last = now;
+    return texts.flatMap((text) => now.get(text) ?? []);
+  };
+}
+
+/** It is handed out again and again: nobody may change it. */
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) frozen(part);
+  }
+  return value;
 }
 
 function parseStationId(value: unknown): string | null {
@@ -59,7 +101,9 @@ function parseStationId(value: unknown): string | null {
 const latitude = z.number().min(-90).max(90);
 const longitude = z.number().min(-180).max(180);
 
-function parseConfig(config: Record<string, unknown>, problems: string[]): StationConfig {
+function parseConfig(text: string): Parsed<Pick<DesiredState, 'stationId' | 'config'>> {
+  const config: Record<string, unknown> = JSON.parse(text);
+  const problems: string[] = [];
   const settingOf = <T>(key: string, schema: z.ZodType<T>, fallback: T, allowed: string): T => {
     const value = config[key];
     if (value === undefined) return fallback;
@@ -72,7 +116,7 @@ function parseConfig(config: Record<string, unknown>, problems: string[]): Stati
   };
   const { name, position, autoEnrollment, autoUpdate, workspaceMarked, alerts } = DEFAULT_CONFIG;
   const place = z.object({ latitude, longitude }).nullable();
-  return {
+  const value: StationConfig = {
     name: settingOf(CONFIG_KEY.stationName, z.string().max(200), name, 'text of at most 200 characters'),
     position: settingOf(
       CONFIG_KEY.position,
@@ -85,20 +129,24 @@ function parseConfig(config: Record<string, unknown>, problems: string[]): Stati
     workspaceMarked: settingOf(CONFIG_KEY.workspaceMarked, z.boolean(), workspaceMarked, 'true or false'),
     alerts: settingOf(CONFIG_KEY.alerts, alertSettingsSchema, alerts, 'an object as the page writes it'),
   };
+  return { value: { stationId: parseStationId(config[CONFIG_KEY.stationId]), config: value }, problems };
 }
 
-function parseRows<T>(table: string, rows: unknown[], parse: (row: unknown) => T, problems: string[]): T[] {
-  return rows.flatMap((row) => {
+/** `parse` adds its own problems; a row that it throws at is left out. */
+function rowParser<T>(table: string, parse: (row: unknown, problems: string[]) => T): (text: string) => Parsed<T> {
+  return (text) => {
+    const row: unknown = JSON.parse(text);
+    const problems: string[] = [];
     try {
-      return [parse(row)];
+      return { value: parse(row, problems), problems };
     } catch (error) {
       if (!(error instanceof z.ZodError)) throw error;
       const [issue] = error.issues;
       const field = issue?.path.join('.') ?? '';
-      problems.push(`${table}: row ${shown(keyOf(row))} is left out, its ${field} cannot be read: ${issue?.message}.`);
-      return [];
+      const problem = `${table}: row ${shown(keyOf(row))} is left out, its ${field} cannot be read: ${issue?.message}.`;
+      return { value: null, problems: [problem] };
     }
-  });
+  };
 }
 
 const moment = z.string().transform((text, context) => {

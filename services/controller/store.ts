@@ -10,7 +10,7 @@ import { createStateLog, type Log } from './log.ts';
 import { adoptState } from './store-adopt.ts';
 import { describeFailure, refusalOf } from './store-failure.ts';
 import { createProber } from './store-prober.ts';
-import { type Answer, parseAnswer, parseDesired } from './store-rows.ts';
+import { type Answer, createDesiredParser, parseAnswer } from './store-rows.ts';
 import { type PageLogin, prepareDatabase, refuseNewerSchema } from './store-schema.ts';
 import type { SeedService } from './store-seeds.ts';
 import { applyChanges, isEmpty, type Statements } from './store-write.ts';
@@ -44,16 +44,17 @@ const CONNECTIONS = 2;
 const READ_STATEMENT = `
   select
     (select max(created_at)::text from silvasonic_migrations) as schema_at,
-    (select coalesce(json_object_agg(key, value), '{}') from system_config) as config,
-    (select coalesce(json_agg(row order by row.slug), '[]')
-      from (select slug, name, description, manufacturer, model, is_system, config from microphone_profiles) as row) as profiles,
-    (select coalesce(json_agg(row order by row.id), '[]') from devices as row) as devices,
-    (select coalesce(json_agg(row order by row.name), '[]') from system_services as row) as services`;
+    (select coalesce(json_object_agg(key, value order by key), '{}')::text from system_config) as config,
+    (select coalesce(json_agg(row_to_json(one)::text order by one.slug), '[]')
+      from (select slug, name, description, manufacturer, model, is_system, config from microphone_profiles) as one) as profiles,
+    (select coalesce(json_agg(row_to_json(one)::text order by one.id), '[]') from devices as one) as devices,
+    (select coalesce(json_agg(row_to_json(one)::text order by one.name), '[]') from system_services as one) as services`;
 
 /** The store on a real PostgreSQL (13 or later). Connects only after `start`. */
 export function createStore(options: StoreOptions): Store {
   const { clock, connection } = options;
   const stateLog = createStateLog(options.log);
+  const parseDesired = createDesiredParser();
   const opening = new Set<Session>();
   let session: Session | null = null;
   let newestAt = 0;

@@ -171,16 +171,26 @@ function describeRows({ harness, read, write, device }: Context): void {
     }
   });
 
-  test('what was read or written is a copy: nobody changes the database by changing it', async () => {
+  test('what was read or written is a copy, or cannot be changed: nobody changes the database by changing it', async () => {
     const given = changes({ devices: [insertion('a')] });
     valueFrom(await harness().settle(harness().store.write(given)));
     const [first] = given.devices;
     if (first?.kind === 'insert') first.facts.capabilities.offers.length = 0;
     const state = await read();
-    state.devices.length = 0;
-    state.config.autoEnrollment = !state.config.autoEnrollment;
+    const before = structuredClone(state);
+    const [row] = state.devices;
+    // False where it cannot be.
+    for (const [part, column, value] of [
+      [row, 'message', 'Changed.'],
+      [row?.capabilities.offers, 'length', 0],
+      [state.config, 'autoEnrollment', !state.config.autoEnrollment],
+      [state.config.alerts, 'enabled', 'no'],
+      [state.profiles, 'length', 0],
+      [state.devices, 'length', 0],
+    ] as const)
+      Reflect.set(part ?? {}, column, value);
     expect((await device('a'))?.capabilities).toEqual(facts().capabilities);
-    expect((await read()).config.autoEnrollment).not.toBe(state.config.autoEnrollment);
+    expect(await read()).toEqual(before);
   });
 
   test('once marked, the workspace stays marked', async () => {
@@ -233,11 +243,13 @@ function describeGenerations({ harness, write, device }: Context): void {
 function describeAdoption({ harness, read, write, device }: Context): void {
   const adopt = async (state: DesiredState): Promise<void> =>
     void valueFrom(await harness().settle(harness().store.adopt(state)));
+  /** Another station's state, to be made what it was. */
+  const known = async (): Promise<DesiredState> => structuredClone({ ...(await read()), stationId: STATION_ID });
 
   test('the station id and what the station remembers are put back; what is there besides stays', async () => {
     const before = await read();
     await write({ devices: [insertion('remembered', { enrollment: ENROLLED }), insertion('both')] });
-    const state = { ...(await read()), stationId: STATION_ID };
+    const state = await known();
     for (const row of state.devices) Object.assign(row, { name: 'As it was', generation: 7, observedGeneration: 6 });
     for (const row of state.services) Object.assign(row, { enabled: false, generation: 4 });
     await write({ devices: state.devices.map(({ id }) => ({ kind: 'update', id, facts: { status: 'offline' } })) });
@@ -255,7 +267,7 @@ function describeAdoption({ harness, read, write, device }: Context): void {
   });
 
   test("a person's own profiles and edits are put back; one that could not be read takes nobody's place", async () => {
-    const state = { ...(await read()), stationId: STATION_ID };
+    const state = await known();
     const own = parseProfileConfig({ match: {}, audio: { rate: 96_000, channels: 1, format: 'S24_3LE' } });
     if (!own.ok) throw new Error(own.message);
     const [generic, mine] = state.profiles;
@@ -275,16 +287,15 @@ function describeAdoption({ harness, read, write, device }: Context): void {
 
   test('a device whose profile nobody has any more has none', async () => {
     await write({ devices: [insertion('a', { enrollment: ENROLLED })] });
-    const state = { ...(await read()), stationId: STATION_ID };
+    const state = await known();
     for (const row of state.devices) row.profileSlug = 'lost';
     await adopt(state);
     expect((await device('a'))?.profileSlug).toBeNull();
   });
 
   test('of the settings of the station, what is remembered is put back where nobody said anything since', async () => {
-    const state = await read();
+    const state = await known();
     const position = { latitude: 47.5, longitude: 11.25 };
-    Object.assign(state, { stationId: STATION_ID });
     Object.assign(state.config, { name: 'Wood', position, autoEnrollment: false, workspaceMarked: true });
     await adopt(state);
     expect((await read()).config).toMatchObject({

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeFailure, SchemaNewerError } from '../../services/controller/store-failure.ts';
 import { createProber, probeDelayMs } from '../../services/controller/store-prober.ts';
-import { parseDesired } from '../../services/controller/store-rows.ts';
+import { createDesiredParser } from '../../services/controller/store-rows.ts';
 import { fitJson, fitText } from '../../services/controller/store-text.ts';
 import type { Clock } from '../../services/controller/world.ts';
 import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
@@ -119,14 +119,18 @@ describe('sentences', () => {
 });
 
 describe('rows', () => {
-  const nothing = { schema_at: 1, config: {}, profiles: [], devices: [], services: [] };
+  const GOOD_SERVICE = JSON.stringify({
+    ...{ name: 'p', enabled: true, settings: {}, restart_token: '', generation: 1, observed_generation: 0 },
+    ...{ phase: 'running', reason: '', message: '' },
+  });
+  const read = createDesiredParser();
+  const nothing = { schema_at: 1, config: '{}', profiles: [], devices: [], services: [] };
+  const configOf = (config: unknown) => ({ ...nothing, config: JSON.stringify(config) });
 
   test('an unreadable station id is never taken for none', () => {
-    expect(() => parseDesired({ ...nothing, config: { station_id: 'x' } })).toThrow(
-      /station_id is "x"; allowed is a UUID/,
-    );
-    expect(() => parseDesired({ ...nothing, config: { station_id: null } })).toThrow(/station_id is null/);
-    expect(parseDesired(nothing).stationId).toBeNull();
+    expect(() => read(configOf({ station_id: 'x' }))).toThrow(/station_id is "x"; allowed is a UUID/);
+    expect(() => read(configOf({ station_id: null }))).toThrow(/station_id is null/);
+    expect(read(nothing).stationId).toBeNull();
   });
 
   test('a key of the configuration with a wrong value is named and has its default; keys of others are not ours', () => {
@@ -136,7 +140,7 @@ describe('rows', () => {
       retention: 7,
       station_name: 'Meadow',
     };
-    const state = parseDesired({ ...nothing, config });
+    const state = read(configOf(config));
     expect(state.config).toEqual({
       name: 'Meadow',
       position: null,
@@ -150,23 +154,28 @@ describe('rows', () => {
   });
 
   test('rows of any form at all never throw and never take others with them', () => {
-    const good = {
-      name: 'p',
-      enabled: true,
-      settings: {},
-      restart_token: '',
-      generation: 1,
-      observed_generation: 0,
-      phase: 'running',
-      reason: '',
-      message: '',
-    };
     fc.assert(
-      fc.property(fc.array(fc.jsonValue()), (rows) => {
-        const state = parseDesired({ ...nothing, profiles: rows, devices: rows, services: [...rows, good] });
+      fc.property(fc.array(fc.jsonValue()), (values) => {
+        const rows = values.map((value) => JSON.stringify(value));
+        const services = [...rows, GOOD_SERVICE];
+        const state = read({ ...nothing, profiles: rows, devices: rows, services });
         expect(state.services).toHaveLength(1);
         expect(state.problems).toHaveLength(rows.length * 3);
       }),
     );
+  });
+
+  test('what is told in the same words is the very same object, and told wrongly it is told of again', () => {
+    const row = { ...JSON.parse(GOOD_SERVICE), name: 'q' };
+    const first = read({ ...nothing, services: [GOOD_SERVICE, JSON.stringify(row), '{}'] });
+    const second = read({ ...nothing, services: [JSON.stringify({ ...row, enabled: false }), GOOD_SERVICE, '{}'] });
+    expect(second.config).toBe(first.config);
+    expect(second.services[1]).toBe(first.services[0]);
+    expect([first, second].map(({ services }) => services.find(({ name }) => name === 'q')?.enabled)).toEqual([
+      true,
+      false,
+    ]);
+    expect(second.problems).toEqual(first.problems);
+    expect(first.problems).toHaveLength(1);
   });
 });
