@@ -81,6 +81,11 @@ describe('a serial ties a microphone to its row wherever it is plugged in', () =
     expect(gone.rows.map(({ serialShared }) => serialShared)).toEqual([false, false, false]);
   });
 
+  test('and one without a serial is not one whose serial reads so', () => {
+    const before = look([], [stick(P1, { serial: null })]);
+    expect(then(before, [stick(P1, { serial: 'null' })], 10_000).rows).toHaveLength(2);
+  });
+
   test('while the database has not taken in a move, a twin on the old port takes nothing', () => {
     const moved = stick(P2);
     const old = [deviceRow(BY_SERIAL, { portPath: P1, status: 'offline' })];

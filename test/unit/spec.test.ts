@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type SpecInput, wishes } from '../../services/controller/spec.ts';
-import type { Wish } from '../../services/controller/world.ts';
+import type { Microphone, Wish } from '../../services/controller/world.ts';
 import { LABEL, recorderConfigSchema, workspaceName } from '../../services/shared/contract.ts';
 import { captureHash } from '../../services/shared/profile.ts';
 import { deviceRow, microphone, profileConfig, specInput } from './sample-world.ts';
@@ -34,8 +34,14 @@ describe('a recorder', () => {
       rate: 48_000,
       channels: 2,
       format: 'S24_3LE',
+      reserveBytes: 512 * 1024 * 1024,
+      microphone: { deviceId: ID, name: 'UMIK-1', manufacturer: 'miniDSP', model: 'UMIK-1', serial: '000-0000' },
     });
     expect(spec).toMatchObject({
+      ports: [],
+      entrypoint: null,
+      command: null,
+      user: null,
       name: `silvasonic-0f0e0d0c-recorder-${workspaceName(ID, 'UMIK-1')}`,
       image: 'sha256:aaaa',
       network: 'none',
@@ -102,9 +108,9 @@ describe('what replaces a running recorder, and what waits', () => {
   });
 
   test('an image that cannot be looked up: nothing is said of the template', () => {
-    expect(
-      running({ recorderImage: { reference: 'localhost/silvasonic-recorder:latest', id: null } }).template,
-    ).toBeNull();
+    const { template, spec } = running({ recorderImage: { reference: 'localhost/other:latest', id: null } });
+    expect([template, spec.image]).toEqual([null, 'localhost/other:latest']);
+    expect(Object.keys(spec.labels)).not.toContain(LABEL.template);
   });
 
   test('capabilities that cannot be read this time are the remembered ones', () => {
@@ -124,7 +130,8 @@ describe('a release that changes a profile', () => {
     isSystem,
     config: { ok: true as const, value: profileConfig({ audio: { rate, channels: 'native', format: 'native' } }) },
   });
-  const offers = [{ format: 'S16_LE', channels: 1, rates: { kind: 'list' as const, values: [48_000, 96_000] } }];
+  const rates = { kind: 'list' as const, values: [48_000, 96_000] };
+  const offers = ['S16_LE', 'S32_LE'].flatMap((format) => [1, 2].map((channels) => ({ format, channels, rates })));
   const sound = microphone().sound;
   const present = new Map([
     [ID, microphone({ sound: sound === null ? null : { ...sound, capabilities: { offers } } })],
@@ -141,6 +148,21 @@ describe('a release that changes a profile', () => {
     expect(after.intent).toBe(before.intent);
     expect(after.template).not.toBe(before.template);
   });
+
+  test.each([[{ rate: 96_000 }], [{ channels: 2 }], [{ format: 'S32_LE' as const }], [{ segmentSeconds: 30 }]])(
+    "a person's own choice for one microphone (%o) does not wait",
+    (value) => {
+      const [before, chosen] = [{}, value].map((settings) =>
+        running({
+          present,
+          rows: [deviceRow(ID, { settings: { ok: true, value: settings } })],
+          desired: { ...specInput().desired, profiles: [profile(48_000)] },
+          seedHashes: new Map([['umik-1', captureHash(profile(48_000).config.value)]]),
+        }),
+      );
+      expect(chosen?.intent).not.toBe(before?.intent);
+    },
+  );
 
   test("a person's edit of it, or of a profile of one's own, does not wait", () => {
     const edited = running({
@@ -170,6 +192,13 @@ test('gain, high-pass and archive of a shipped profile, edited, interrupt nothin
 
 describe('nothing runs without a reason', () => {
   const row = deviceRow(ID);
+  const heard = (given: Partial<Microphone>) => new Map([[ID, microphone(given)]]);
+  const late = { reason: 'CardLate', message: 'It will come.', lasting: false };
+  const deaf = { reason: 'NoCapture', message: 'It captures nothing.', lasting: true };
+  const { sound } = microphone();
+  if (sound === null) throw new Error('the sample has no sound');
+  const offers = [{ format: 'A_LAW', channels: 1, rates: { kind: 'list' as const, values: [48_000] } }];
+  const odd = { ...sound, capabilities: { offers } };
   test.each([
     ['not plugged in', { present: new Map() }, 'off', 'offline', 'NotPlugged'],
     ['ignored', { rows: [{ ...row, enrollmentStatus: 'ignored' as const }] }, 'off', 'ignored', 'Ignored'],
@@ -199,9 +228,33 @@ describe('nothing runs without a reason', () => {
       'blocked',
       'SettingsInvalid',
     ],
+    ['no sound card yet', { present: heard({ sound: null }) }, 'hold', 'waiting', 'WaitingForSound'],
+    ['a card that is late', { present: heard({ sound: null, obstacle: late }) }, 'hold', 'waiting', 'CardLate'],
+    ['nothing to hear with', { present: heard({ sound: null, obstacle: deaf }) }, 'hold', 'blocked', 'NoCapture'],
+    [
+      'switched off, USB unread',
+      { unknown: new Set([ID]), present: new Map(), rows: [{ ...row, enabled: false }] },
+      'off',
+      'disabled',
+      'SwitchedOff',
+    ],
+    ['nothing offered that can be written', { present: heard({ sound: odd }) }, 'hold', 'blocked', 'FormatUnsupported'],
     ['an unknown profile', { rows: [{ ...row, profileSlug: 'gone' }] }, 'hold', 'blocked', 'ProfileMissing'],
   ])('%s', (_name, given, kind, phase, reason) => {
     expect(wish(given)).toMatchObject({ kind, phase, reason });
+  });
+
+  test('one about which nobody decided says what stands in the way, or what would fit', () => {
+    const told = (suggestedProfile: string | null, given: Partial<Microphone> = {}) =>
+      wish({ rows: [{ ...row, enrollmentStatus: 'pending', suggestedProfile }], present: heard(given) });
+    expect(told('umik-1').message).toContain('suggested profile: umik-1');
+    expect(told(null).message).toContain('no profile matches');
+    expect(told(null, { sound: null, obstacle: deaf })).toMatchObject({ phase: 'pending', reason: 'NoCapture' });
+  });
+
+  test('a folder name of any length is told in few words', () => {
+    const { message } = wish({ rows: [{ ...row, workspace: 'x'.repeat(5000) }] });
+    expect(message.length).toBeLessThan(400);
   });
 
   test('a container exists exactly when the rule says so', () => {
@@ -244,6 +297,40 @@ describe('for any names and serials', () => {
     );
   });
 
+  test('however long names are: the recorder takes its configuration', () => {
+    const long = 'x'.repeat(5000);
+    const row = deviceRow(ID, { name: long, manufacturer: long, product: long, serial: long });
+    const config = { ...specInput().desired.config, name: long };
+    for (const given of [{}, { manufacturer: long, model: long }]) {
+      const profiles = specInput().desired.profiles.map((profile) => ({ ...profile, ...given }));
+      const { spec } = running({
+        rows: [{ ...row, workspace: workspaceName(ID, 'x') }],
+        desired: { ...specInput().desired, config, profiles },
+      });
+      expect(recorderConfigSchema.safeParse(JSON.parse(spec.env.SILVASONIC_RECORDER_CONFIG_JSON ?? '')).success).toBe(
+        true,
+      );
+    }
+  });
+
+  test('what the profile calls the microphone stands in its files rather than what the hardware does', () => {
+    const profiles = specInput().desired.profiles.map((profile) => ({
+      ...profile,
+      manufacturer: 'Maker',
+      model: 'M1',
+    }));
+    const { spec } = running({ desired: { ...specInput().desired, profiles } });
+    expect(JSON.parse(spec.env.SILVASONIC_RECORDER_CONFIG_JSON ?? '')).toMatchObject({
+      microphone: { manufacturer: 'Maker', model: 'M1' },
+    });
+  });
+
+  test('the order of the rows decides nothing', () => {
+    const rows = ['b', 'a', 'c'].map((id) => deviceRow(id));
+    const subjects = [rows, [...rows].reverse()].map((some) => wishes(specInput({ rows: some })).map((w) => w.subject));
+    expect(subjects).toEqual([0, 1].map(() => ['recorder:a', 'recorder:b', 'recorder:c']));
+  });
+
   test('two devices never share container or folder', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string({ minLength: 1, maxLength: 50 }), { minLength: 2, maxLength: 8 }), (ids) => {
@@ -267,4 +354,6 @@ test('an explicit rate that the hardware has not is recorded nearest, with a sen
   const wished = running({ desired: { ...specInput().desired, profiles } });
   expect(JSON.parse(wished.spec.env.SILVASONIC_RECORDER_CONFIG_JSON ?? '')).toMatchObject({ rate: 48_000 });
   expect(wished.message).toMatch(/384000|384 kHz|384,000/);
+  expect(wished.reason).toMatch(/^[A-Z]/);
+  expect(running()).toMatchObject({ reason: '', message: '' });
 });

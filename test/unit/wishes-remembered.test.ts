@@ -15,6 +15,21 @@ const ENTRY = catalogueEntrySchema.parse({
   network: 'station',
   secrets: [{ name: 'key', description: 'The key.' }],
 });
+/** Others that stand before it in the catalogue; the second and third are told of microphones, each in its way. */
+const OTHERS = [
+  { name: 'first', station: {} },
+  { name: 'told', station: { microphones: 'told' } },
+  { name: 'listening', station: { liveSound: true }, ports: [{ port: 8001, container: 80 }] },
+].map((given) =>
+  catalogueEntrySchema.parse({
+    ...given,
+    title: 'Other',
+    description: 'Is there.',
+    image: 'localhost/silvasonic-other:latest',
+    limits: { memoryMebibytes: 128, cpus: 0.5, pids: 32 },
+    network: 'station',
+  }),
+);
 const SERVICE = {
   name: 'helper',
   enabled: true,
@@ -30,8 +45,11 @@ const SERVICE = {
 const row = deviceRow(ID);
 const base = specInput({
   rows: [row],
-  desired: desiredState({ devices: [row], services: [SERVICE] }),
-  catalogue: [ENTRY],
+  desired: desiredState({
+    devices: [row],
+    services: [SERVICE, ...OTHERS.map(({ name }) => ({ ...SERVICE, name }))],
+  }),
+  catalogue: [...OTHERS, ENTRY],
   images: { [ENTRY.image]: 'sha256:helper' },
   secrets: new Map([['helper', reading({ key: 'v1' })]]),
 });
@@ -103,10 +121,10 @@ describe('after every change', () => {
 });
 
 test('what has not changed is the very same wish', () => {
-  const [device, service] = wishes(base);
+  const before = wishes(base);
   const again = wishes({ ...base, images: { ...base.images } });
-  expect(again[0]).toBe(device);
-  expect(again[1]).toBe(service);
+  const same = again.flatMap((wish, index) => (wish === before[index] ? [wish.subject] : []));
+  expect(same).toEqual([`recorder:${ID}`, 'service:helper', 'service:first']);
 });
 
 test('a row that only fares otherwise is wished the same, and told of as it is now', () => {
@@ -118,15 +136,25 @@ test('a row that only fares otherwise is wished the same, and told of as it is n
 });
 
 describe('a service and its secrets', () => {
-  const wished = (key: string | null) =>
-    wishes({ ...base, secrets: new Map([['helper', reading({ key })]]) }).find(
-      ({ subject }) => subject === 'service:helper',
-    );
+  const wishedWith = (given: Partial<SpecInput>) =>
+    wishes({ ...base, ...given }).find(({ subject }) => subject === 'service:helper');
+  const wished = (key: string | null) => wishedWith({ secrets: new Map([['helper', reading({ key })]]) });
 
   test('there: it runs, with the file; without or readable for others: blocked, and the sentence says what to do', () => {
     expect(wished('v1')).toMatchObject({ kind: 'run' });
     expect(wished(null)).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretMissing' });
     expect(wished('open')).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretOpen' });
     expect(wished('open')?.message).toContain('chmod 600');
+    expect(wished('foreign')).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretForeign' });
+    expect(wished('foreign')?.message).toContain('chown');
+    expect(wishedWith({ secrets: new Map() })).toMatchObject({ phase: 'blocked', reason: 'SecretsUnreadable' });
+  });
+
+  test('a port that the station itself uses: blocked, with the place where another one is written', () => {
+    const taken = { ...ENTRY, ports: [{ port: 8090, container: 80, address: '0.0.0.0' }] };
+    expect(wishedWith({ catalogue: [taken] })).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'PortTaken' });
+    expect(wishedWith({ catalogue: [taken] })?.message).toContain('helper.yml');
+    const free = { ...ENTRY, ports: [{ port: 8091, container: 80, address: '0.0.0.0' }] };
+    expect(wishedWith({ catalogue: [free] })).toMatchObject({ kind: 'run' });
   });
 });
