@@ -106,6 +106,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
   let images: ImageIds = {};
   let ticks = 0;
   let events: StationEvent[] = [];
+  /** What recorders say, by workspace; asked for at the beginning of a cycle. */
+  let statusReadings = new Map<string, Promise<Reading<RecorderStatus | null>>>();
   const patience = createPatience(ports.clock, options.onLateReading);
   const lastGood = lastGoodReference(options.recorderImage);
   const references = [...new Set([options.recorderImage, lastGood, ...options.serviceImages])];
@@ -194,6 +196,13 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
     if (reading === 'late' || !reading.ok || images[options.recorderImage] == null) dirty.add('images');
   };
 
+  /** Of those that were seen running: files are read while database and engine are waited for. */
+  const beginStatuses = (): void => {
+    const live = liveDevices(lastContainers);
+    const rows = desired?.devices.filter(({ id }) => live.has(id)) ?? [];
+    statusReadings = new Map(rows.map(({ workspace }) => [workspace, ports.workspaces.readStatus(workspace)]));
+  };
+
   return {
     markDirty: (what) => void dirty.add(what),
     lastContainers: () => lastContainers,
@@ -202,6 +211,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       if (isTick) for (const what of ['database', 'containers'] as const) dirty.add(what);
       if (isTick && ticks % TICKS_PER_IMAGE_LOOKUP === 1) dirty.add('images');
       const known = stationId;
+      const marker = ports.workspaces.readMarker();
+      beginStatuses();
       if (known === null) await refreshDesired();
       await Promise.all([
         known === null ? null : refreshDesired(),
@@ -211,7 +222,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       const workspace =
         desired === null || stationId === null
           ? noProblem
-          : await lookAtWorkspace(ports.workspaces, stationId, desired.config);
+          : await lookAtWorkspace(ports.workspaces, await marker, stationId, desired.config);
       const told = events;
       events = [];
       return {
@@ -232,11 +243,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       };
     },
     async readStatuses(wished, reading) {
-      const live = new Set(
-        reading.ok
-          ? reading.value.filter(({ state }) => state === 'live').map((container) => container.labels[LABEL.deviceId])
-          : [],
-      );
+      const live = liveDevices(reading.ok ? reading.value : []);
       const wanted = wished.flatMap((wish) => {
         if (wish.target.kind !== 'device' || wish.kind === 'off') return [];
         // Without an engine the files are all that tells whether it records.
@@ -245,7 +252,8 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
         return looking && row !== undefined ? [{ subject: recorderSubject(row.id), workspace: row.workspace }] : [];
       });
       const statuses = wanted.map(
-        async ({ subject, workspace }) => [subject, await ports.workspaces.readStatus(workspace)] as const,
+        async ({ subject, workspace }) =>
+          [subject, await (statusReadings.get(workspace) ?? ports.workspaces.readStatus(workspace))] as const,
       );
       return new Map(await Promise.all(statuses));
     },
@@ -322,11 +330,17 @@ function withoutStatus(state: DesiredState): DesiredState {
   };
 }
 
+/** Whose containers run. */
+function liveDevices(containers: readonly ObservedContainer[]): Set<string | undefined> {
+  return new Set(containers.filter(({ state }) => state === 'live').map(({ labels }) => labels[LABEL.deviceId]));
+}
+
 const noProblem: { problem: Explanation | null; marked: boolean } = { problem: null, marked: false };
 
 /** Is the disk there that recordings belong on? A folder without its marker would fill the SD card underneath. */
 async function lookAtWorkspace(
   workspaces: Workspaces,
+  marker: Reading<string | null>,
   stationId: string,
   config: StationConfig,
 ): Promise<typeof noProblem> {
@@ -334,7 +348,6 @@ async function lookAtWorkspace(
     problem: { reason, message },
     marked: false,
   });
-  const marker = await workspaces.readMarker();
   if (!marker.ok) return trouble('WorkspaceUnreadable', marker.error);
   if (marker.value === stationId) return config.workspaceMarked ? noProblem : { problem: null, marked: true };
   if (marker.value !== null) {
