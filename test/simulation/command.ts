@@ -13,6 +13,7 @@ import { countSeldom, visitTable } from './visits.ts';
 /** What a worker answers to a range of seeds. */
 export interface Share {
   worlds: number;
+  faults: number;
   starts: number;
   cycles: number;
   visits: Uint32Array;
@@ -51,7 +52,7 @@ export async function runCommand(args: readonly string[], program: string): Prom
   const seldom = countSeldom(total.visits, options.visits);
   const speed = `${(total.worlds / seconds).toFixed(0)} a second on ${options.workers} cores`;
   console.log(
-    `${total.worlds} worlds in ${seconds.toFixed(0)} s (${speed}), ${total.cycles} cycles, ${total.starts} starts.`,
+    `${total.worlds} worlds in ${seconds.toFixed(0)} s (${speed}), ${total.faults} faults, ${total.cycles} cycles, ${total.starts} starts.`,
   );
   if (seldom.length > 0)
     console.log(
@@ -89,6 +90,7 @@ function parseCommand(args: readonly string[]): Options | string {
 async function runWorlds({ seeds, from, workers }: Options, program: string, beganMs: number): Promise<Share> {
   const total: Share = {
     worlds: 0,
+    faults: 0,
     starts: 0,
     cycles: 0,
     visits: new Uint32Array(PHASES.length * FAULTS.length),
@@ -98,6 +100,7 @@ async function runWorlds({ seeds, from, workers }: Options, program: string, beg
   let toldMs = beganMs;
   const add = (share: Share): void => {
     total.worlds += share.worlds;
+    total.faults += share.faults;
     total.starts += share.starts;
     total.cycles += share.cycles;
     for (const [cell, count] of share.visits.entries()) total.visits[cell] = (total.visits[cell] ?? 0) + count;
@@ -132,10 +135,11 @@ async function runWorlds({ seeds, from, workers }: Options, program: string, beg
 /** One share, in a worker: ends at the first world that fails. */
 export async function runShare(from: number, count: number): Promise<Share> {
   const visits = new Uint32Array(PHASES.length * FAULTS.length);
-  const share: Share = { worlds: 0, starts: 0, cycles: 0, visits, failed: null };
+  const share: Share = { worlds: 0, faults: 0, starts: 0, cycles: 0, visits, failed: null };
   for (let seed = from; seed < from + count; seed += 1) {
     const result = await simulate(seed);
     share.worlds += 1;
+    share.faults += result.faults;
     share.starts += result.starts;
     share.cycles += result.cycles;
     for (const [cell, seen] of result.visits.entries()) visits[cell] = (visits[cell] ?? 0) + seen;

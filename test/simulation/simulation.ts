@@ -12,11 +12,13 @@ import { createSimulatedClock } from './simulated-clock.ts';
 import { createSimulatedStation } from './simulated-station.ts';
 import { type Model, plugIn } from './simulated-usb.ts';
 
+/** Worlds are of different lengths: in short ones few troubles meet and rest comes soon, in long ones they pile up. */
+const LEAST_STEPS = 10;
 export const STEPS = 60;
 const DWELLS_MS = [20, 50, 200, 1000, 3500, 12_000, 40_000];
 
 export interface SimulationOptions {
-  /** Only these steps of the world's sixty happen; the others take no time. */
+  /** Only these of the world's steps happen; the others take no time. */
   only?: ReadonlySet<number>;
   /** Keep a history. */
   traced?: boolean;
@@ -30,6 +32,8 @@ export interface SimulationResult {
   history: readonly string[];
   /** By phase and kind of fault (`visitIndex`): how often that was seen. */
   visits: Uint32Array;
+  /** How many things happened to it. */
+  faults: number;
   starts: number;
   cycles: number;
 }
@@ -47,22 +51,23 @@ interface Step {
 /** Runs one world. Never throws: what breaks is told. */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const random = createRandom(seed);
-  const steps = Array.from({ length: STEPS }, () => drawStep(random));
+  const steps = Array.from({ length: random.between(LEAST_STEPS, STEPS) }, () => drawStep(random));
   const clock = createSimulatedClock();
   const run = createRun(createSimulatedStation(clock, random), options.traced ?? false);
   const visits = new Uint32Array(PHASES.length * FAULTS.length);
   watchEngine(run);
   placeForeign(run);
   setUp(run, random);
+  let faults = 0;
   for (const [index, step] of steps.entries()) {
     if (options.only !== undefined && !options.only.has(index)) continue;
-    await take(run, index, step, visits);
+    faults += (await take(run, index, step, visits)) ? 1 : 0;
     if (run.failure !== null) break;
   }
   if (run.failure === null) await comeToRest(run, seed % 16 === 0);
   run.station.killController();
   const { failure, history, startCount, cycles } = run;
-  return { seed, failure, history: history ?? [], visits, starts: startCount, cycles };
+  return { seed, failure, history: history ?? [], visits, faults, starts: startCount, cycles };
 }
 
 function drawStep(random: Random): Step {
@@ -93,12 +98,14 @@ function setUp({ station }: Run, random: Random): void {
   station.startController();
 }
 
-async function take(run: Run, index: number, { fault, seed, dwellMs }: Step, visits: Uint32Array): Promise<void> {
+/** Answers whether there was something to do it to. */
+async function take(run: Run, index: number, { fault, seed, dwellMs }: Step, visits: Uint32Array): Promise<boolean> {
   const kind = FAULTS[fault];
   if (kind === undefined) throw new Error(`there is no fault ${fault}`);
   note(run, () => `${index}: ${kind.name}, then ${dwellMs} ms`);
   const phases = run.station.database.state.devices.map(({ phase }) => PHASES.indexOf(phase));
-  if (kind.happen(run, createRandom(seed))) {
+  const happened = kind.happen(run, createRandom(seed));
+  if (happened) {
     for (const phase of phases) {
       const cell = visitIndex(phase, fault);
       visits[cell] = (visits[cell] ?? 0) + 1;
@@ -108,4 +115,5 @@ async function take(run: Run, index: number, { fault, seed, dwellMs }: Step, vis
   await run.station.clock.advance(dwellMs, () => checkInvariants(run, false));
   checkInvariants(run, true);
   if (run.failure === null && run.cycles === 0 && index > 30 && dwellMs > 10_000) fail(run, 'no cycle has ended');
+  return happened;
 }
