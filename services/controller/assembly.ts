@@ -14,6 +14,7 @@ import { createAlerts } from './alerts.ts';
 import { createInProcessBus, createRedisBus } from './bus.ts';
 import type { ControllerConfig } from './config.ts';
 import type { ControllerPorts, ControllerSettings } from './controller.ts';
+import { readHostLoad } from './host-load.ts';
 import type { Log } from './log.ts';
 import { createMicrophoneSource } from './microphones.ts';
 import { createPodman } from './podman.ts';
@@ -113,7 +114,7 @@ export function controllerSettings(config: ControllerConfig, seeds: Seeds, onCyc
     goodAfterMs: GOOD_AFTER_MS,
     version: packageJson.version,
     recorderImage: config.recorderImage,
-    recorderWorkspace: config.recorderWorkspace,
+    hostLoad: () => readHostLoad(config.recorderWorkspace),
     tickMs: config.reconcileIntervalMs,
     onShutdown: config.onShutdown,
     onCycle,

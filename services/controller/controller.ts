@@ -8,6 +8,7 @@ import type { Alerts } from './alerts.ts';
 import { startContainerLogs } from './container-logs.ts';
 import type { HealthSnapshot } from './health.ts';
 import { type Counters, startHeartbeat } from './heartbeat.ts';
+import type { HostLoad } from './host-load.ts';
 import { createImagePulls } from './image-pulls.ts';
 import type { Log } from './log.ts';
 import { createLoop } from './loop.ts';
@@ -30,8 +31,8 @@ export interface ControllerPorts {
 export interface ControllerSettings extends ReconcileSettings {
   version: string;
   recorderImage: string;
-  /** As this process sees it: the disk that is reported. */
-  recorderWorkspace: string;
+  /** What is told of the machine besides. */
+  hostLoad: () => Promise<HostLoad>;
   tickMs: number;
   /** `leave`: recorders go on and are adopted by the next controller. */
   onShutdown: 'leave' | 'stop';
@@ -140,7 +141,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
         bus,
         workspaces,
         version: settings.version,
-        recorderWorkspace: settings.recorderWorkspace,
+        hostLoad: settings.hostLoad,
         snapshot: reconciler.snapshot,
         counters: () => ({ ...counters }),
         dependencies: () => dependencies(),

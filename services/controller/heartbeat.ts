@@ -2,9 +2,8 @@
  * Every ten seconds one heartbeat of the controller and one for each Tier 2 container, which has no Redis of its own.
  * Best effort: the station works without anybody listening.
  */
-import { statfs } from 'node:fs/promises';
-import { availableParallelism, freemem, loadavg, totalmem } from 'node:os';
 import { HEARTBEAT_INTERVAL_MS, type Heartbeat, type RecorderStatus } from '../shared/contract.ts';
+import type { HostLoad } from './host-load.ts';
 import type { Snapshot } from './reconcile.ts';
 import type { Bus, Clock, DependencyState, DeviceRow, Workspaces } from './world.ts';
 
@@ -23,8 +22,7 @@ export interface HeartbeatSources {
   bus: Bus;
   workspaces: Workspaces;
   version: string;
-  /** Folder whose disk the recordings fill. */
-  recorderWorkspace: string;
+  hostLoad: () => Promise<HostLoad>;
   snapshot: () => Snapshot;
   counters: () => Counters;
   dependencies: () => DependencyState[];
@@ -58,7 +56,7 @@ async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promis
   const recorders = active.map(async (row) =>
     recorderHeartbeat(row, await sources.workspaces.readStatus(row.workspace), sources.version, at),
   );
-  const disk = await diskOf(sources.recorderWorkspace);
+  const hostLoad = await sources.hostLoad();
   const controller: Heartbeat = {
     schema: 1,
     service: 'controller',
@@ -77,13 +75,7 @@ async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promis
         (row) => row.phase === 'backoff' || row.phase === 'blocked' || row.phase === 'stalled',
       ).length,
       dependencies: sources.dependencies(),
-      load: {
-        average1m: loadavg()[0] ?? 0,
-        cpus: availableParallelism(),
-        memoryFreeBytes: freemem(),
-        memoryTotalBytes: totalmem(),
-      },
-      disk,
+      ...hostLoad,
     },
   };
   return [controller, ...(await Promise.all(recorders))];
@@ -109,14 +101,4 @@ function recorderHeartbeat(
     message: row.message.slice(0, 500),
     details: { deviceId: row.id, status: told, statusError: status.ok ? null : status.error },
   };
-}
-
-/** null where it cannot be told. Bytes. */
-async function diskOf(folder: string): Promise<{ freeBytes: number; totalBytes: number } | null> {
-  try {
-    const disk = await statfs(folder);
-    return { freeBytes: disk.bavail * disk.bsize, totalBytes: disk.blocks * disk.bsize };
-  } catch {
-    return null;
-  }
 }

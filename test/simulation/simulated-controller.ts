@@ -5,6 +5,7 @@ import type { Engine, Reading, Store, Workspaces } from '../../services/controll
 import { isWorkspaceName } from '../../services/shared/contract.ts';
 import { createInMemoryBus } from '../unit/in-memory-bus.ts';
 import { quietLog } from '../unit/in-memory-world.ts';
+import { IDLE_HOST } from '../unit/sample-world.ts';
 import { createSimulatedStore, HELPER } from './simulated-database.ts';
 import { createSimulatedMicrophones } from './simulated-microphones.ts';
 import { RECORDER_IMAGE, type SimulatedStation } from './simulated-station.ts';
@@ -88,7 +89,7 @@ export function startSimulatedController(
       goodAfterMs: GOOD_AFTER_MS,
       version: '0.0.0',
       recorderImage: RECORDER_IMAGE,
-      recorderWorkspace: '/srv/recorder',
+      hostLoad: async () => IDLE_HOST,
       tickMs: TICK_MS,
       onShutdown: 'leave',
       onCycle: () => station.onCycle(controller),

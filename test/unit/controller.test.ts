@@ -5,7 +5,7 @@ import type { VirtualMicrophones } from '../../services/controller/virtual-micro
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
-import { microphone, status } from './sample-world.ts';
+import { IDLE_HOST, microphone, status } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
 const PROCESSOR = catalogueEntrySchema.parse({
@@ -49,7 +49,7 @@ function station(changes: { virtualMicrophones?: VirtualMicrophones } = {}) {
         goodAfterMs: 60_000,
         version: '0.0.0',
         recorderImage: 'localhost/silvasonic-recorder:latest',
-        recorderWorkspace: '/srv/recorder',
+        hostLoad: async () => IDLE_HOST,
         tickMs: 30_000,
         onShutdown: 'leave',
         onCycle: () => {},

@@ -1,5 +1,6 @@
 /** Ready-made pieces of the world for tests of the pure parts: each takes only what the test cares about. */
 
+import type { HostLoad } from '../../services/controller/host-load.ts';
 import { emptyPlanMemory } from '../../services/controller/plan-memory.ts';
 import type { PlanInput } from '../../services/controller/plan-outcome.ts';
 import type { SpecInput } from '../../services/controller/spec.ts';
@@ -232,3 +233,9 @@ export function planInput(given: Partial<PlanInput> = {}): PlanInput {
     ...given,
   };
 }
+
+/** A machine that does nothing else. */
+export const IDLE_HOST: HostLoad = {
+  load: { average1m: 0, cpus: 4, memoryFreeBytes: 0, memoryTotalBytes: 0 },
+  disk: null,
+};
