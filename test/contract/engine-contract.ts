@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ActionOutcome, ContainerSpec, Engine, ObservedContainer } from '../../services/controller/world.ts';
 import { LABEL, OWNER } from '../../services/shared/contract.ts';
 import { OBEDIENT, type SpecChanges, STUBBORN, testSpec } from '../integration/container-spec.ts';
+import { describeLogs, describePulls, type RegistryHands } from './engine-streams-contract.ts';
 
 /** One engine, empty, and hands to do with it what its owner, its host and its kernel may do. */
 export interface EngineHarness {
@@ -26,6 +27,7 @@ export interface EngineHarness {
   kill(name: string): Promise<void>;
   /** Names of all containers there are, whoever's. */
   names(): Promise<string[]>;
+  registry: RegistryHands;
   /** As the engine has them. */
   limitsOf(name: string): Promise<{ memoryBytes: number; cpus: number; pids: number; oomScoreAdj: number }>;
   /** No socket, and then one again. */
@@ -51,7 +53,7 @@ export function describeEngine(implementation: string, open: () => Promise<Engin
     });
     afterEach(() => harness?.close());
 
-    const context: Context = {
+    const context: EngineContext = {
       harness: () => harness,
       stationId: () => stationId,
       spec: (changes = {}) =>
@@ -74,12 +76,14 @@ export function describeEngine(implementation: string, open: () => Promise<Engin
     describe('what is told of refusals', () => describeRefusals(context));
     describe('removing', () => describeRemoving(context));
     describe('images', () => describeImages(context));
+    describe('images that are fetched', () => describePulls(context));
+    describe('what containers write', () => describeLogs(context));
     describe('events', () => describeEvents(context));
     describe('an engine that does not answer', () => describeOutages(context));
   });
 }
 
-interface Context {
+export interface EngineContext {
   harness(): EngineHarness;
   stationId(): string;
   spec(changes?: SpecChanges): ContainerSpec;
@@ -93,7 +97,7 @@ function startedId(outcome: ActionOutcome): string {
   return outcome.containerId;
 }
 
-function describeRunning({ harness, stationId, spec, start, list }: Context): void {
+function describeRunning({ harness, stationId, spec, start, list }: EngineContext): void {
   test('is listed as it was asked for, with labels and image', async () => {
     const wanted = spec({ labels: { ...spec().labels, [LABEL.deviceId]: 'Eule "1"', [LABEL.intent]: 'abc' } });
     const id = startedId(await harness().settle(harness().engine.run(wanted)));
@@ -154,7 +158,7 @@ function describeRunning({ harness, stationId, spec, start, list }: Context): vo
   });
 }
 
-function describeRefusals({ harness, spec, start, list }: Context): void {
+function describeRefusals({ harness, spec, start, list }: EngineContext): void {
   test('a name that we hold already means: look again', async () => {
     const id = await start({ name: 'twice' });
     expect(await harness().settle(harness().engine.run(spec({ name: 'twice' })))).toMatchObject({ kind: 'lookAgain' });
@@ -192,7 +196,7 @@ function describeRefusals({ harness, spec, start, list }: Context): void {
   });
 }
 
-function describeRemoving({ harness, start, list }: Context): void {
+function describeRemoving({ harness, start, list }: EngineContext): void {
   const remove = (id: string, stopTimeoutS = 5): Promise<ActionOutcome> =>
     harness().settle(harness().engine.remove(id, stopTimeoutS));
 
@@ -228,7 +232,7 @@ function describeRemoving({ harness, start, list }: Context): void {
   });
 }
 
-function describeImages({ harness, start, list }: Context): void {
+function describeImages({ harness, start, list }: EngineContext): void {
   const look = async (...references: string[]): Promise<unknown> => {
     const reading = await harness().settle(harness().engine.images(references));
     return reading.ok ? reading.value : reading.error;
@@ -259,7 +263,7 @@ function describeImages({ harness, start, list }: Context): void {
   });
 }
 
-function describeEvents({ harness, stationId, start, list }: Context): void {
+function describeEvents({ harness, stationId, start, list }: EngineContext): void {
   const watch = async (): Promise<string[]> => {
     const heard: string[] = [];
     harness().engine.watch(stationId(), (name) => heard.push(name));
@@ -307,7 +311,7 @@ function describeEvents({ harness, stationId, start, list }: Context): void {
   });
 }
 
-function describeOutages({ harness, stationId, spec, start, list }: Context): void {
+function describeOutages({ harness, stationId, spec, start, list }: EngineContext): void {
   test('away: every reading and every action fails, nothing happens, and afterwards all is as it was', async () => {
     const id = await start({ name: 'there' });
     const images = await harness().settle(harness().engine.images([harness().image]));

@@ -12,6 +12,8 @@ import type {
   Reading,
 } from '../../services/controller/world.ts';
 import { LABEL, RECORDER_ENV, type RecorderStatus } from '../../services/shared/contract.ts';
+import { createInMemoryLogs, type InMemoryLogs } from '../unit/in-memory-logs.ts';
+import { createInMemoryRegistry, createPull, type InMemoryRegistry } from '../unit/in-memory-registry.ts';
 import type { Random } from './random.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 import { type Behaviour, endingOf, isRunning, type SimulatedContainer, statusOf } from './simulated-recorder.ts';
@@ -35,6 +37,9 @@ export interface SimulatedEngine {
   faults: EngineFaults;
   /** Tag → image id. */
   images: Map<string, string>;
+  /** Where images come from that are not there. */
+  registry: InMemoryRegistry;
+  logs: InMemoryLogs;
   /** How a recorder of this device behaves from its next start on. */
   behaviours: Map<string, Behaviour>;
   /** Images with which every recorder crashes. */
@@ -85,6 +90,17 @@ export function createSimulatedEngine(clock: SimulatedClock, random: Random): Si
     containers: new Map(),
     faults: { ...quietFaults },
     images: new Map(),
+    registry: createInMemoryRegistry(),
+    logs: createInMemoryLogs(
+      clock.view(() => true),
+      {
+        isAway: () => engine.faults.away,
+        stateOf(containerId) {
+          const container = engine.containers.get(containerId);
+          return container === undefined ? 'gone' : isRunning(container) ? 'live' : 'ended';
+        },
+      },
+    ),
     behaviours: new Map(),
     badImages: new Set(),
     onMake: () => {},
@@ -224,6 +240,12 @@ function createPort(engine: SimulatedEngine, context: PortContext): Engine {
     engine.images.set(reference, imageId);
     return done(null);
   };
+  const pull = createPull(engine.registry, {
+    sleep: clock.sleep,
+    isAway: () => engine.faults.away,
+    isHanging: () => engine.faults.listDelayMs >= READ_DEADLINE_MS,
+    keep: (reference, id) => void engine.images.set(reference, id),
+  });
   return {
     list: (stationId) => read(() => observe(engine, stationId)),
     images: (references) =>
@@ -231,8 +253,8 @@ function createPort(engine: SimulatedEngine, context: PortContext): Engine {
     run: (spec) => whileAlive(run(engine, context, spec)),
     remove: (containerId, stopTimeoutS) => whileAlive(remove(engine, context, containerId, stopTimeoutS)),
     tag: (imageId, reference) => whileAlive(tag(imageId, reference)),
-    pull: () => whileAlive(Promise.resolve({ kind: 'failed', reason: 'PullFailed', message: 'No registry.' })),
-    followLog: () => () => {},
+    pull: (reference, onProgress, signal) => whileAlive(pull(reference, onProgress, signal)),
+    followLog: engine.logs.follow,
     watch(stationId, onEvent) {
       listeners.delete(listener);
       const mine: Listener = (name, labels) => {

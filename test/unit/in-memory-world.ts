@@ -32,6 +32,8 @@ import {
 } from '../../services/shared/contract.ts';
 import { createInMemoryBus, type InMemoryBus } from './in-memory-bus.ts';
 import { createStorePort } from './in-memory-database.ts';
+import { createInMemoryLogs, type InMemoryLogs } from './in-memory-logs.ts';
+import { createInMemoryRegistry, createPull, type InMemoryRegistry } from './in-memory-registry.ts';
 import { GENERIC_PROFILE, status, UMIK_PROFILE } from './sample-world.ts';
 
 export { applyChanges } from './in-memory-database.ts';
@@ -105,6 +107,10 @@ export interface WorldState {
   /** The engine takes this long to list. */
   listDelayMs: number;
   images: ImageIds;
+  /** Where images come from that are not there. */
+  registry: InMemoryRegistry;
+  /** What containers have written. */
+  logs: InMemoryLogs;
   /** What a recorder writes instead of an advancing status, by workspace; null: nothing. */
   statuses: Map<string, RecorderStatus | null>;
   /** What was told to whoever processes a device's segments, by workspace. */
@@ -157,6 +163,14 @@ export function createWorld(clock: Clock): { state: WorldState; ports: InMemoryP
     engineHangs: false,
     listDelayMs: 0,
     images: { 'localhost/silvasonic-recorder:latest': 'sha256:aaaa' },
+    registry: createInMemoryRegistry(),
+    logs: createInMemoryLogs(clock, {
+      isAway: () => state.engineAway,
+      stateOf(containerId) {
+        const found = state.containers.find(({ id }) => id === containerId);
+        return found === undefined ? 'gone' : found.state === 'live' ? 'live' : 'ended';
+      },
+    }),
     statuses: new Map(),
     processing: new Map(),
     reports: new Map(),
@@ -311,8 +325,15 @@ function createEngine(state: WorldState, clock: Clock, good: Good, bad: Bad): In
         state.images[reference] = imageId;
         return done(null);
       }),
-    pull: async (reference) => ({ kind: 'failed', reason: 'PullFailed', message: `No registry has ${reference}.` }),
-    followLog: () => () => {},
+    pull: createPull(state.registry, {
+      sleep,
+      isAway: () => state.engineAway,
+      isHanging: () => state.engineHangs,
+      keep(reference, id) {
+        state.images[reference] = id;
+      },
+    }),
+    followLog: state.logs.follow,
     watch: (stationId, callback) => {
       onEvent = callback;
       watched = stationId;
