@@ -2,7 +2,7 @@
  * Carries out what a plan decided: side by side, one action at a time per subject, starts at most four at once, stops
  * as many as there are, so that one that takes ten seconds delays nobody else. Makes no choices of its own.
  */
-import type { Action, ActionOutcome, Clock, Engine, FinishedAction, SubjectKey, Workspaces } from './world.ts';
+import type { Action, ActionOutcome, Clock, Engine, FinishedAction, Reading, SubjectKey, Workspaces } from './world.ts';
 
 export interface Executor {
   /** Takes a plan's actions. Starts of an earlier plan that had not begun are forgotten: this plan knows better. */
@@ -26,49 +26,90 @@ export interface ExecutorPorts {
 
 /** Beyond this, starts only slow each other down. */
 const STARTS_AT_ONCE = 4;
+/** What is still to be asked of a container that runs waits this long at most for others to have started. */
+const QUESTIONS_WAIT_MS = 1000;
 
-export function createExecutor(ports: ExecutorPorts): Executor {
+type Start = Extract<Action, { kind: 'run' }>;
+
+/** A start that has not had its turn; its folders may be made already. */
+interface Waiting {
+  action: Start;
+  ready: Promise<Reading<null>> | null;
+}
+
+export function createExecutor({ engine, workspaces, clock, onFinished }: ExecutorPorts): Executor {
   const underWay = new Map<SubjectKey, { action: Action; done: Promise<void> }>();
-  /** Subjects whose container is being made. One that runs is asked what became of its limits: that holds up nobody. */
+  /** Subjects whose container is being made. */
   const starting = new Set<SubjectKey>();
-  let waitingStarts: Action[] = [];
+  const prepare = createPreparation(workspaces);
+  let waiting: Waiting[] = [];
   let results: FinishedAction[] = [];
+  let onQuiet: (() => void)[] = [];
   let draining = false;
 
-  const begin = (action: Action): void => {
-    const onStarted = (): void => {
-      starting.delete(action.subject);
-      fill();
-    };
-    if (action.kind === 'run') starting.add(action.subject);
-    const done = perform(action, ports, onStarted).then((outcome) => {
+  const begin = (action: Action, work: () => Promise<ActionOutcome>): void => {
+    const done = outcomeOf(work).then((outcome) => {
       underWay.delete(action.subject);
       starting.delete(action.subject);
-      const finished = { action, outcome, endedAtMs: ports.clock.nowMs() };
+      const finished = { action, outcome, endedAtMs: clock.nowMs() };
       results.push(finished);
       fill();
-      ports.onFinished(finished);
+      onFinished(finished);
     });
     underWay.set(action.subject, { action, done });
   };
 
+  const start = async ({ action, ready }: Waiting): Promise<ActionOutcome> => {
+    const folders = await (ready ?? prepare(action));
+    // While the engine is at this one, the disk can be at the next.
+    const next = waiting.find((one) => one.ready === null);
+    if (next !== undefined) next.ready = prepare(next.action);
+    if (!folders.ok) return { kind: 'failed', reason: 'FolderUnwritable', message: folders.error };
+    return await engine.run(action.spec, () => {
+      starting.delete(action.subject);
+      fill();
+      return quiet();
+    });
+  };
+
   const fill = (): void => {
     while (!draining && starting.size < STARTS_AT_ONCE) {
-      const next = waitingStarts.shift();
-      if (next === undefined) return;
-      if (!underWay.has(next.subject)) begin(next);
+      const next = waiting.shift();
+      if (next === undefined) break;
+      const { subject } = next.action;
+      if (underWay.has(subject)) continue;
+      starting.add(subject);
+      begin(next.action, () => start(next));
     }
+    if (starting.size > 0) return;
+    for (const resolve of onQuiet) resolve();
+    onQuiet = [];
   };
+
+  /** Resolves when nobody is being started any more, and soon in any case. */
+  const quiet = (): Promise<void> =>
+    new Promise((resolve) => {
+      if (starting.size === 0) return resolve();
+      const cancel = clock.timer(QUESTIONS_WAIT_MS, resolve);
+      onQuiet.push(() => {
+        cancel();
+        resolve();
+      });
+    });
 
   return {
     submit(actions) {
       if (draining) return;
-      waitingStarts = actions.filter((action) => action.kind === 'run');
-      for (const action of actions) if (action.kind !== 'run' && !underWay.has(action.subject)) begin(action);
+      const before = new Map(waiting.map((one) => [one.action.subject, one]));
+      waiting = [];
+      for (const action of actions) {
+        if (action.kind === 'run') waiting.push({ action, ready: madeFor(action, before.get(action.subject)) });
+        else if (!underWay.has(action.subject)) begin(action, () => carryOut(action, engine));
+      }
       fill();
     },
     inFlight: () => new Map([...underWay].map(([subject, { action }]) => [subject, action.kind])),
-    hasWaitingStarts: () => waitingStarts.length > 0,
+    hasWaitingStarts: () => waiting.length > 0,
     takeResults() {
       const taken = results;
       results = [];
@@ -76,30 +117,46 @@ export function createExecutor(ports: ExecutorPorts): Executor {
     },
     async drain() {
       draining = true;
-      waitingStarts = [];
+      waiting = [];
       await Promise.all([...underWay.values()].map(({ done }) => done));
     },
   };
 }
 
-/** One action, to its end. The engine's own deadlines bound it; it never throws. */
-async function perform(
-  action: Action,
-  { engine, workspaces }: ExecutorPorts,
-  onStarted: () => void,
-): Promise<ActionOutcome> {
+/**
+ * Makes the function that prepares a start's folders. For one subject one time after the other: what was begun for a start
+ * that a later plan forgot must not empty the run folder of a container that runs.
+ */
+function createPreparation(workspaces: Workspaces): (start: Start) => Promise<Reading<null>> {
+  const last = new Map<SubjectKey, Promise<unknown>>();
+  return ({ subject, folders }) => {
+    const work = (): Promise<Reading<null>> => workspaces.prepare(folders);
+    const before = last.get(subject);
+    const ready = before === undefined ? work() : before.then(work, work);
+    const over = (): void => {
+      if (last.get(subject) === ready) last.delete(subject);
+    };
+    last.set(subject, ready);
+    ready.then(over, over);
+    return ready;
+  };
+}
+
+/** What was prepared for the same folders in the plan before counts: nothing of this subject ran since. */
+function madeFor({ folders }: Start, before: Waiting | undefined): Waiting['ready'] {
+  return JSON.stringify(before?.action.folders) === JSON.stringify(folders) ? (before?.ready ?? null) : null;
+}
+
+/** The engine's own deadlines bound it. */
+async function carryOut(action: Exclude<Action, Start>, engine: Engine): Promise<ActionOutcome> {
+  if (action.kind === 'remove') return await engine.remove(action.containerId, action.stopTimeoutS);
+  return await engine.tag(action.imageId, action.reference);
+}
+
+/** Never throws. */
+async function outcomeOf(work: () => Promise<ActionOutcome>): Promise<ActionOutcome> {
   try {
-    switch (action.kind) {
-      case 'run': {
-        const ready = await workspaces.prepare(action.folders);
-        if (!ready.ok) return { kind: 'failed', reason: 'FolderUnwritable', message: ready.error };
-        return await engine.run(action.spec, onStarted);
-      }
-      case 'remove':
-        return await engine.remove(action.containerId, action.stopTimeoutS);
-      case 'tag':
-        return await engine.tag(action.imageId, action.reference);
-    }
+    return await work();
   } catch (cause) {
     return { kind: 'failed', reason: 'Unexpected', message: cause instanceof Error ? cause.message : String(cause) };
   }

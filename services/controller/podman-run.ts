@@ -18,7 +18,7 @@ import { removeContainer } from './podman-remove.ts';
 import type { ActionOutcome, ContainerSpec } from './world.ts';
 
 export interface Runner {
-  run(spec: ContainerSpec, onStarted?: () => void): Promise<ActionOutcome>;
+  run(spec: ContainerSpec, onStarted?: () => Promise<void>): Promise<ActionOutcome>;
   /** What was learned about the engine holds no longer: it may be another one now. */
   forget(): void;
 }
@@ -65,14 +65,14 @@ export function createRunner(api: Api, log: Log): Runner {
       learned = noConcessions;
       info = null;
     },
-    async run(spec, onStarted = () => {}) {
+    async run(spec, onStarted = async () => {}) {
       let concessions = learned;
       for (let attempt = 1; ; attempt += 1) {
         const created = await create(api, spec, concessions);
         if (!created.ok) return created.outcome;
         const started = await start(api, created.value, spec);
         if (started.kind === 'answer') {
-          onStarted();
+          await onStarted();
           return await done(created.value, spec, concessions);
         }
         if (started.kind !== 'refused') return noAnswer(started);

@@ -48,9 +48,9 @@ export interface Engine {
   images(references: string[]): Promise<Reading<ImageIds>>;
   /**
    * Creates and starts; on failure leaves nothing behind that it knows of. `onStarted` is called when it runs: what is still
-   * asked then is only how.
+   * asked then is only how, and that waits for what `onStarted` answers with.
    */
-  run(spec: ContainerSpec, onStarted?: () => void): Promise<ActionOutcome>;
+  run(spec: ContainerSpec, onStarted?: () => Promise<void>): Promise<ActionOutcome>;
   /** Stops (SIGTERM, after `stopTimeoutS` SIGKILL) and removes. Already gone is done. */
   remove(containerId: string, stopTimeoutS: number): Promise<ActionOutcome>;
   tag(imageId: string, reference: string): Promise<ActionOutcome>;
