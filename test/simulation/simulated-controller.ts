@@ -42,7 +42,7 @@ export function startSimulatedController(
     if (clock.nowMs() < life.awakeAtMs()) view.timer(0, callback);
     else if (life.alive()) callback();
   };
-  const bus = createInMemoryBus({ onHeartbeat() {}, logReaders: new Set() }, view);
+  const bus = createInMemoryBus({ onHeartbeat: null, logReaders: new Set() }, view);
   wakes.nudge = whenAwake(bus.nudge);
   const controller: Controller = createController(
     {
@@ -180,7 +180,8 @@ export function createSimulatedFolders(
     readLastGood: () => answer(false, () => structuredClone(disk.lastGood)),
     writeLastGood: (state) =>
       deed(faults.lastGoodUnwritable, () => {
-        disk.lastGood = structuredClone(state);
+        // What it is made of is never changed in place; whoever reads it gets a copy.
+        disk.lastGood = state;
       }),
   };
 }

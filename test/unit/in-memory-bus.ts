@@ -4,7 +4,7 @@ import type { Heartbeat, LogLine } from '../../services/shared/contract.ts';
 
 /** Who hears what is told on it. */
 export interface BusListeners {
-  onHeartbeat: (heartbeat: Heartbeat) => void;
+  onHeartbeat: ((heartbeat: Heartbeat) => void) | null;
   /** Each gets the log lines that are told while it is among them. */
   logReaders: ReadonlySet<LogLine[]>;
 }
@@ -33,7 +33,7 @@ export function createInMemoryBus({ onHeartbeat, logReaders }: BusListeners, clo
       if (!away) subscribe();
     },
     async publish(heartbeat) {
-      if (!isAway) onHeartbeat(structuredClone(heartbeat));
+      if (!isAway) onHeartbeat?.(structuredClone(heartbeat));
       return !isAway;
     },
     logListeners: async () => (isAway ? 0 : logReaders.size),
