@@ -180,8 +180,7 @@ export function createSimulatedFolders(
     readLastGood: () => answer(false, () => structuredClone(disk.lastGood)),
     writeLastGood: (state) =>
       deed(faults.lastGoodUnwritable, () => {
-        // What it is made of is never changed in place; whoever reads it gets a copy.
-        disk.lastGood = state;
+        disk.lastGood = structuredClone(state);
       }),
   };
 }
