@@ -3,5 +3,7 @@
 /** Where people write a comma, programs read a point. What is no number stays text, and is refused as such. */
 export function numberOrText(value: string): number | string {
   const plain = value.trim().replace(',', '.');
-  return /^[+-]?\d+(\.\d+)?$/.test(plain) ? Number(plain) : value;
+  const number = /^[+-]?\d+(\.\d+)?$/.test(plain) ? Number(plain) : Number.NaN;
+  // Hundreds of digits are beyond all numbers; as text they are told as they were typed.
+  return Number.isFinite(number) ? number : value;
 }

@@ -20,6 +20,8 @@ export interface SettingsForm {
 /** A change of one of these ends the current file: the recorder is told at its start. The others are for what comes after. */
 const CAPTURE = ['rate', 'channels', 'format', 'segmentSeconds'] as const;
 const NUMBERS: ReadonlySet<string> = new Set(['rate', 'channels', 'segmentSeconds', 'gainDb', 'highPassHz']);
+/** Profiles, in a sentence. */
+const MOST_NAMED = 10;
 const nameSchema = section({ name: text(TEXT_LIMIT.name) });
 
 /** The form as the row has it. */
@@ -41,7 +43,7 @@ export function readSettingsForm(
   const named = name === '' ? { ok: true as const } : parseWith(nameSchema, { name }, 'The name');
   if (!named.ok) problems.set('name', named.message);
   const profile = fields.profile ?? '';
-  if (!profiles.includes(profile)) problems.set('profile', `profile: there is none called “${profile.slice(0, 60)}”.`);
+  if (!profiles.includes(profile)) problems.set('profile', noSuchProfile(profile, profiles));
   const given = OVERRIDES.flatMap((field) => {
     const value = (fields[field] ?? '').trim();
     return value === '' ? [] : [[field, NUMBERS.has(field) ? numberOrText(value) : value] as const];
@@ -59,6 +61,11 @@ export function interruptsRecording(row: Pick<DeviceRow, 'profileSlug' | 'settin
   if (wish.profileSlug !== undefined && wish.profileSlug !== row.profileSlug) return true;
   const wanted: DeviceSettings = wish.settings ?? row.settings;
   return CAPTURE.some((field) => (wanted[field] ?? null) !== (row.settings[field] ?? null));
+}
+
+function noSuchProfile(given: string, profiles: readonly string[]): string {
+  const allowed = [...profiles.slice(0, MOST_NAMED), ...(profiles.length > MOST_NAMED ? ['another of its list'] : [])];
+  return `profile: there is none called ${JSON.stringify(given.slice(0, 60))}; allowed is ${allowed.join(', ')}.`;
 }
 
 function isOverride(path: string): path is Override {

@@ -55,7 +55,10 @@ export const ALERT_LIMITS = ['notRecordingMinutes', 'silentMinutes', 'diskFullDa
 export function storedAlerts(value: unknown): { alerts: AlertSettings; problem: string | null } {
   const parsed = parseWith(alertSettingsSchema, value, 'The alerts');
   if (parsed.ok) return { alerts: parsed.value, problem: null };
-  return { alerts: DEFAULT_ALERT_SETTINGS, problem: withoutQuotes(parsed.message) };
+  return {
+    alerts: DEFAULT_ALERT_SETTINGS,
+    problem: parsed.fields.map(({ message }) => withoutQuotes(message)).join(' '),
+  };
 }
 
 /** Addresses may hold passwords, so they never reach a browser again: one that is left empty stays as it is. */
@@ -83,9 +86,9 @@ export function maskedAddress(address: string): string {
   return `${protocol}//${host}/…`;
 }
 
-/** A sentence about what is stored quotes it, and what is stored may hold a password. */
+/** A sentence about what is stored quotes it, or the beginning of it, and what is stored may hold a password. */
 function withoutQuotes(message: string): string {
-  return message.replaceAll(/"(?:[^"\\]|\\.)*"?/g, '“…”');
+  return message.replace(/".*["…]/s, '“…”');
 }
 
 // --------------------------------------------------------------------------------------------------------- helpers
