@@ -9,6 +9,7 @@ import '../unit/loop.test.ts';
 import '../unit/wishes-remembered.test.ts';
 import '../unit/inventory-facts.test.ts';
 import '../unit/plan-words.test.ts';
+import '../unit/plan-updates.test.ts';
 import '../unit/plan-told.test.ts';
 import '../unit/plan-failures.test.ts';
 import '../unit/device-identity.test.ts';

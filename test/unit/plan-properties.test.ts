@@ -200,6 +200,28 @@ describe('for every world', () => {
     );
   });
 
+  test('the order in which the engine lists containers decides nothing', () => {
+    fc.assert(
+      fc.property(worlds, (world) => {
+        const input = inputOf(world);
+        const reversed = { ...input, containers: reading([...containersOf(input)].reverse(), 2000) };
+        if (input.containers.ok) expect(plan(reversed)).toEqual(plan(input));
+      }),
+    );
+  });
+
+  test('when to look again is later than now, or left to the tick', () => {
+    fc.assert(
+      fc.property(worlds, (world) => {
+        const { deadlineMs } = plan(inputOf(world));
+        if (deadlineMs !== null) {
+          expect(deadlineMs).toBeGreaterThan(2000);
+          expect(deadlineMs).toBeLessThan(Number.POSITIVE_INFINITY);
+        }
+      }),
+    );
+  });
+
   test('equal input, equal plan', () => {
     fc.assert(
       fc.property(worlds, (world) => {

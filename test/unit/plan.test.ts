@@ -545,6 +545,13 @@ describe('which image', () => {
       'x:latest',
       'newer',
     ],
+    [
+      'the tag means none after a bad one',
+      { ...image, currentId: null },
+      { ...none, skippedId: 'new' },
+      'x:last-good',
+      'old',
+    ],
     ['the tag means none', { ...image, currentId: null }, none, 'x:last-good', 'old'],
     ['nothing better is known', { ...image, lastGoodId: null }, { ...none, skippedId: 'new' }, 'x:latest', 'new'],
   ])('%s', (_name, given, images, reference, id) => {

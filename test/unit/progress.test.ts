@@ -39,6 +39,13 @@ describe('a recorder that we started', () => {
     expect(isStalled(advance(first, undefined, 31_000), 31_000, STALL_MS)).toBe(false);
   });
 
+  test('what was read before a failure is still known after it', () => {
+    const first = advance(started, reading(status(48_000)), 1000);
+    const blind = advance(first, failed('EIO'), 2000);
+    expect(blind).toEqual({ ...first, lastAdvanceMs: 2000 });
+    expect(isStalled(advance(blind, reading(status(48_000)), 32_000), 32_000, STALL_MS)).toBe(true);
+  });
+
   test('another run of the same length is an advance', () => {
     const first = advance(started, reading(status(48_000)), 1000);
     expect(advance(first, reading(status(48_000, { run: 'other' })), 2000).lastAdvanceMs).toBe(2000);
