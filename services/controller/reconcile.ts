@@ -81,6 +81,8 @@ export interface Reconciler {
 
 /** Events that wait for the database; beyond this the oldest are dropped: they are news, not audio. */
 const PENDING_EVENTS = 200;
+/** What is told after a decision keeps the processor busy: meanwhile its actions reach disk and engine first. */
+const TELLING_WAITS_MS = 10;
 
 export function createReconciler(ports: ReconcilePorts, settings: ReconcileSettings): Reconciler {
   let inventoryMemory: InventoryMemory = emptyInventoryMemory;
@@ -239,6 +241,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       const reports = await ports.observer.readReports(wished);
       const decided = decide(observed, wished, { statuses, reports }, desired.config.autoUpdate);
       ports.executor.submit(decided.actions);
+      if (decided.actions.length > 0) await pause(ports.clock, TELLING_WAITS_MS);
       await tellProcessing(wished);
       await tellServices(wished);
       for (const action of decided.actions)
@@ -269,6 +272,10 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
       return earliest([deadlineMs, decided.deadlineMs, retiresMs]);
     },
   };
+}
+
+function pause({ timer }: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void timer(delayMs, resolve));
 }
 
 /** Only what is known not to be here: an engine that did not answer says nothing about its images. */
