@@ -198,6 +198,17 @@ describe('a removal that fails', () => {
     }
   });
 
+  test('of what nobody asks for is looked at again when it is due, and no sooner', () => {
+    const machine = createMachine([]);
+    machine.containers = [containerLike()];
+    machine.end = () => ({ kind: 'failed', reason: 'Engine', message: 'no' });
+    machine.look();
+    machine.nowMs = 1;
+    expect(machine.look().deadlineMs).toBe(1001);
+    machine.nowMs = 1001;
+    expect(machine.look({ inFlight: new Map([[SUBJECT, 'remove']]) })).toMatchObject({ actions: [], deadlineMs: null });
+  });
+
   test('waits in the words of the failure', () => {
     const machine = createMachine([wished({ rows: [deviceRow(ID, { enabled: false })] })]);
     machine.containers = [containerLike()];
