@@ -14,6 +14,7 @@ import {
   withDeadline,
 } from '../shared/postgres-session.ts';
 import { PAGE_ROLE } from '../shared/schema.ts';
+import { texts } from './texts.ts';
 
 /** A sentence of the database that is meant for a person: a rule of the schema was broken. */
 export class Refusal extends Error {}
@@ -125,11 +126,15 @@ function withoutStatement(error: unknown): string {
   return errorText(root);
 }
 
-/** What PostgreSQL says of a broken rule, for a person; null: it is something else. */
+/**
+ * What is said of a broken rule, for a person; null: it is something else. Our triggers have sentences of their own; of a
+ * named constraint PostgreSQL speaks to programmers.
+ */
 function refusalOf(error: unknown): string | null {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const code: unknown = Reflect.get(cause, 'code');
-    if (typeof code === 'string' && RULES.has(code)) return cause.message;
+    if (typeof code !== 'string' || !RULES.has(code)) continue;
+    return Reflect.get(cause, 'constraint_name') === undefined ? cause.message : texts.errors.constraint;
   }
   return null;
 }

@@ -1,6 +1,7 @@
 /** What a person does with a microphone. Each is a change of its row and a nudge; the controller does the rest. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { isWorkspaceName } from '../shared/contract.ts';
+import { profileSlugSchema } from '../shared/profile.ts';
 import { type DeviceWish, forgetDevice, newRestartToken, writeDevice } from './device-queries.ts';
 import { ConfirmPage } from './pages/message.tsx';
 import { deviceName } from './pages/microphone-card.tsx';
@@ -99,8 +100,9 @@ function enrolment(row: DeviceRow, fields: Readonly<Record<string, string | unde
       interrupts: { submit: texts.confirm.ignore(name), cost: texts.confirm.endsRecording(name) },
     };
   }
-  if (fields.decision !== 'enroll' || fields.profile === undefined) throw new PageError(422, texts.errors.malformed);
-  return { wish: { enrollmentStatus: 'enrolled', profileSlug: fields.profile }, told: 'enrolled', to: '/' };
+  const profile = profileSlugSchema.safeParse(fields.profile);
+  if (fields.decision !== 'enroll' || !profile.success) throw new PageError(422, texts.errors.malformed);
+  return { wish: { enrollmentStatus: 'enrolled', profileSlug: profile.data }, told: 'enrolled', to: '/' };
 }
 
 /** Finds the device, asks first where it records, writes, nudges. */

@@ -39,14 +39,14 @@ export function serveServices({ app, ports, pages, watch, settings: { catalogue 
   app.post<ServiceRoute>('/services/:name/enabled', async (request, reply) => {
     const fields = fieldsOf(request);
     const enabled = fields.enabled === 'yes';
-    const { name } = request.params;
-    const to = fields.from === 'page' ? `/services#${await existing(name)}` : '/';
+    const name = await existing(request.params.name);
+    const to = fields.from === 'page' ? `/services#${name}` : '/';
     return await change(reply, { name, wish: { enabled }, to, told: enabled ? 'switchedOn' : 'switchedOff' });
   });
 
   app.post<ServiceRoute>('/services/:name/restart', async (request, reply) => {
-    const { name } = request.params;
-    const to = `/services#${await existing(name)}`;
+    const name = await existing(request.params.name);
+    const to = `/services#${name}`;
     return await change(reply, { name, wish: { restartToken: newRestartToken() }, to, told: 'restarted' });
   });
 
@@ -62,9 +62,9 @@ export function serveServices({ app, ports, pages, watch, settings: { catalogue 
     return await change(reply, { name, wish: { settings: read.settings }, to, told: 'saved' });
   });
 
-  /** The name as the database has it: only such a one may stand in an address that we send. */
+  /** The name as the database has it: only such a one may stand in an address that we send. PostgreSQL takes no NUL. */
   const existing = async (given: string): Promise<string> => {
-    const row = given.length > 60 ? null : await readService(ports.database, given);
+    const row = given.length > 60 || given.includes('\0') ? null : await readService(ports.database, given);
     if (row === null) throw new PageError(404, texts.services.none);
     return row.name;
   };

@@ -323,6 +323,8 @@ export const texts = {
       'This form was not made by this page for this browser, so nothing was done. Load the page again and repeat it.',
     tooLarge: 'That is too much at once; nothing was done.',
     malformed: 'That cannot be read; nothing was done.',
+    constraint:
+      'What was chosen is not there any more, or is not allowed; nothing was done. Load the page again and choose anew.',
     away: 'The database is away, so nothing can be changed just now. Recorders go on. Try again in a minute.',
     internal: 'Something went wrong here; the log of the page’s service says what. Recorders are not affected.',
     title: 'Not possible',

@@ -27,31 +27,8 @@ import {
   readSwitchesForm,
   storedAlerts,
 } from '../../services/web/settings-form.ts';
+import { damagedForm, type Fields } from './form-samples.ts';
 import { corpus, damagedJson, damagedText, fuzz, isSentence, isUnpolluted } from './fuzzing.ts';
-
-type Fields = Record<string, string | undefined>;
-
-/** Forms of the page as browsers send them, field by field, and values that such fields may have. */
-const FORMS: Fields[] = corpus('form-').map((text) => Object.fromEntries(new URLSearchParams(text.trim())));
-const NAMES = [...new Set(FORMS.flatMap((form) => Object.keys(form)))];
-const VALUES = [...new Set(FORMS.flatMap((form) => Object.values(form)))].filter((value) => value !== undefined);
-
-/** One of the forms with a few fields that are damaged, missing, or another's; sometimes any fields at all. */
-const damagedForm: fc.Arbitrary<Fields> = fc
-  .record({
-    form: fc.constantFrom(...FORMS),
-    edits: fc.array(
-      fc.tuple(
-        fc.oneof(
-          { weight: 8, arbitrary: fc.constantFrom(...NAMES) },
-          fc.constantFrom('__proto__', 'constructor', 'toString', ''),
-        ),
-        fc.oneof(damagedText(VALUES, 3000), fc.constant(undefined)),
-      ),
-      { maxLength: 5 },
-    ),
-  })
-  .map(({ form, edits }) => Object.assign(Object.create(null), form, Object.fromEntries(edits)));
 
 /** Whatever is refused is told, and whoever reads it can see what was given and what is allowed. */
 function expectTold(problems: ReadonlyMap<string, string>, fields: Fields): void {
