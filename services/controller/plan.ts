@@ -156,9 +156,9 @@ function watchAnyway(wish: Wish, containerId: string, memory: SubjectMemory, { i
 
 /** Without an engine nothing is touched; whether a recorder records is still known from what it writes. */
 function engineAway(wish: Wish, memory: SubjectMemory, context: Context): Decided {
-  if (wish.kind === 'off' && wish.told.phase === wish.phase && wish.told.observedGeneration === wish.generation) {
-    return settled(wish, 'keep', wish.phase, wish, true, memory);
-  }
+  const isOff = wish.kind === 'off' && wish.told.phase === wish.phase;
+  const isReached = wish.told.observedGeneration === wish.generation;
+  if (isOff && isReached) return settled(wish, 'keep', wish.phase, wish, isReached, memory);
   const watch = watchAnyway(wish, memory.watch?.containerId ?? '', memory, context);
   const status = context.input.statuses.get(wish.subject);
   const told = status?.ok === true && status.value?.state === 'recording';

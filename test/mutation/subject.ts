@@ -33,14 +33,21 @@ const stryker = (globalThis as unknown as { __stryker__: Stryker }).__stryker__;
 /** Loops without end are ended by this many visits of the mutant. */
 const HIT_LIMIT = 3_000_000;
 
-/** Without any mutant: which tests visit which mutants, and how long each takes. Throws where one fails. */
+/**
+ * Without any mutant: which are visited while this is loaded (`isStatic`), which while tests prepare what they share
+ * (`isPrepared`), which by which test, and how long each takes. Throws where one fails.
+ */
 export async function survey(): Promise<{
   isStatic: string[];
+  isPrepared: string[];
   tests: Record<string, { ms: number; mutants: string[] }>;
 }> {
   const tests: Record<string, { ms: number; mutants: string[] }> = {};
-  const atLoad = Object.keys(stryker.mutantCoverage?.static ?? {});
-  for (const { name, run } of collect()) {
+  const outsideOfTests = (): string[] => Object.keys(stryker.mutantCoverage?.static ?? {});
+  const atLoad = outsideOfTests();
+  const cases = collect();
+  const isPrepared = outsideOfTests();
+  for (const { name, run } of cases) {
     stryker.currentTestId = name;
     const beganMs = performance.now();
     await run();
@@ -48,7 +55,7 @@ export async function survey(): Promise<{
     tests[name] = { ms, mutants: Object.keys(stryker.mutantCoverage?.perTest[name] ?? {}) };
   }
   stryker.currentTestId = undefined;
-  return { isStatic: atLoad, tests };
+  return { isStatic: atLoad, isPrepared, tests };
 }
 
 /** Who kills this mutant: a test's name, or a seed; null: it lives. */
@@ -66,6 +73,7 @@ export async function attempt(
     if (cases.length === 1) return cases[0]?.name ?? null;
     for (const { name, run } of cases) {
       if (!wanted.has(name)) continue;
+      stryker.hitCount = 0;
       try {
         await run();
       } catch {

@@ -1,12 +1,11 @@
 /** What fails, how often it is tried again, and what is told of it; and which image is made the scapegoat. */
 import { describe, expect, test } from 'vitest';
-import type { PlanInput } from '../../services/controller/plan-outcome.ts';
 import { recorderSubject, wishes } from '../../services/controller/spec.ts';
 import type { ActionOutcome, Wish } from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { RECORDER_EXIT } from '../../services/shared/contract.ts';
 import { createMachine, secondsOf } from './plan-machine.ts';
-import { desiredState, deviceRow, failed, microphone, reading, specInput, status } from './sample-world.ts';
+import { desiredState, deviceRow, microphone, reading, specInput, status } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
 const SUBJECT = recorderSubject(ID);
@@ -339,39 +338,6 @@ describe('an image is passed over in favour of the last good one', () => {
     expect(secondsOf(machine.did, 'run').length).toBeGreaterThan(3);
     expect(machine.events.every((line) => line.endsWith('warning Crashed'))).toBe(true);
     expect(machine.look().memory.images).toMatchObject({ wrong: {}, skippedId: null });
-  });
-});
-
-describe('an image that proved itself is tagged', () => {
-  const tagging = (given: Partial<PlanInput['image']> = {}) =>
-    createMachine([wished()], { image: { ...image, ...given } });
-
-  test('once; again only where that failed; and not while it is under way or the engine is away', () => {
-    const machine = tagging().advance(400_000);
-    expect(secondsOf(machine.did, 'tag')).toEqual([60]);
-    const refused = tagging();
-    refused.end = (action) =>
-      action.kind === 'tag'
-        ? { kind: 'failed', reason: 'TagFailed', message: 'no' }
-        : { kind: 'done', containerId: null, refusedLimits: [] };
-    refused.advance(60_001);
-    expect(secondsOf(refused.did, 'tag')).toEqual([60]);
-    refused.nowMs += 1;
-    expect(refused.look({ inFlight: new Map([['image:recorder', 'tag']]) }).actions).toEqual([]);
-    refused.nowMs += 1;
-    expect(refused.look({ containers: failed('away', refused.nowMs) }).actions).toEqual([]);
-    refused.nowMs += 1;
-    expect(refused.look().actions).toMatchObject([{ kind: 'tag', imageId: 'sha256:aaaa', reference: 'x:last-good' }]);
-    // What failed with the tag has nothing to do with what else is known of images.
-    refused.containers = refused.containers.map((container) => ({ ...container, ...ends }));
-    refused.nowMs += 1;
-    refused.look();
-    expect(refused.look().memory.images.wrong).toEqual({ 'sha256:aaaa': 1 });
-  });
-
-  test('not where it is the last good one already, or the tag means another by now, or none', () => {
-    for (const given of [{ lastGoodId: 'sha256:aaaa' }, { currentId: 'sha256:newer' }, { currentId: null }])
-      expect(secondsOf(tagging(given).advance(200_000).did, 'tag')).toEqual([]);
   });
 });
 

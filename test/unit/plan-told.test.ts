@@ -140,7 +140,8 @@ describe('what is done is said', () => {
     machine.look();
     machine.nowMs = 30_000;
     machine.end = () => ({ kind: 'lookAgain', message: 'not yet' });
-    expect(machine.look().outcomes[0]).toMatchObject({ kind: 'replace', phase: 'stalled', reason: 'Stalled' });
+    const [stalled] = machine.look().outcomes;
+    expect(stalled).toMatchObject({ kind: 'replace', phase: 'stalled', reason: 'Stalled', observedGeneration: 0 });
     machine.nowMs += 1;
     const [flying] = machine.look({ inFlight: new Map([[SUBJECT, 'remove']]) }).outcomes;
     expect(flying).toMatchObject({ phase: 'stalled', reason: 'InFlight' });

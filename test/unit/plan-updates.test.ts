@@ -1,10 +1,14 @@
-/** How a release reaches what runs: one recorder at a time, and nobody held up for ever by another. */
+/**
+ * How a release reaches what runs: one recorder at a time, and nobody held up for ever by another; and how an image
+ * becomes the one to come back to.
+ */
 import { describe, expect, test } from 'vitest';
+import type { PlanInput } from '../../services/controller/plan-outcome.ts';
 import { wishes } from '../../services/controller/spec.ts';
 import type { ObservedContainer, Wish } from '../../services/controller/world.ts';
 import { LABEL } from '../../services/shared/contract.ts';
-import { createMachine } from './plan-machine.ts';
-import { containerOf, deviceRow, microphone, reading, specInput, status } from './sample-world.ts';
+import { createMachine, secondsOf } from './plan-machine.ts';
+import { containerOf, deviceRow, failed, microphone, reading, specInput, status } from './sample-world.ts';
 
 const REFERENCE = 'localhost/silvasonic-recorder:latest';
 const policy = { stallTimeoutMs: 30_000, goodAfterMs: 60_000, autoUpdate: true };
@@ -130,5 +134,54 @@ describe('an update touches only what runs as it should', () => {
     machine.containers = [...machine.containers, ...released('sha256:one', ['z']).map((wish) => containerOf(wish))];
     machine.advance(1000);
     expect(machine.did).toEqual(['0 remove Update', '0 remove Orphan', '0 run Wanted'].sort());
+  });
+});
+
+describe('an image that proved itself is tagged', () => {
+  const image = { currentId: 'sha256:aaaa', lastGoodId: 'sha256:good', lastGoodReference: 'x:last-good' };
+  const tagging = (given: Partial<PlanInput['image']> = {}) =>
+    createMachine(released('sha256:aaaa', ['a']), { image: { ...image, ...given } });
+
+  test('once; again only where that failed; and not while it is under way or the engine is away', () => {
+    const machine = tagging().advance(400_000);
+    expect(secondsOf(machine.did, 'tag')).toEqual([60]);
+    const refused = tagging();
+    refused.end = (action) =>
+      action.kind === 'tag'
+        ? { kind: 'failed', reason: 'TagFailed', message: 'no' }
+        : { kind: 'done', containerId: null, refusedLimits: [] };
+    refused.advance(60_001);
+    expect(secondsOf(refused.did, 'tag')).toEqual([60]);
+    refused.nowMs += 1;
+    expect(refused.look({ inFlight: new Map([['image:recorder', 'tag']]) }).actions).toEqual([]);
+    refused.nowMs += 1;
+    expect(refused.look({ containers: failed('away', refused.nowMs) }).actions).toEqual([]);
+    refused.nowMs += 1;
+    expect(refused.look().actions).toMatchObject([{ kind: 'tag', imageId: 'sha256:aaaa', reference: 'x:last-good' }]);
+    // What failed with the tag has nothing to do with what else is known of images.
+    refused.containers = refused.containers.map((container) => ({
+      ...container,
+      state: 'ended' as const,
+      exitCode: 3,
+    }));
+    refused.nowMs += 1;
+    refused.look();
+    expect(refused.look().memory.images.wrong).toEqual({ 'sha256:aaaa': 1 });
+  });
+
+  test('not where it is the last good one already, or the tag means another by now, or none', () => {
+    for (const given of [{ lastGoodId: 'sha256:aaaa' }, { currentId: 'sha256:newer' }, { currentId: null }])
+      expect(secondsOf(tagging(given).advance(200_000).did, 'tag')).toEqual([]);
+  });
+
+  test('where one recorder of several ran well with it; and never one that is not there', () => {
+    const machine = createMachine(released('sha256:aaaa'), { image });
+    machine.statusOf = (wish, nowMs) => reading(wish.subject === 'recorder:a' ? null : status(nowMs + 1));
+    machine.advance(100_000);
+    expect(machine.did.filter((line) => line.includes(' tag '))).toEqual(['60 image:recorder tag Proven']);
+    machine.given = { image: { ...image, currentId: null } };
+    machine.did.length = 0;
+    machine.advance(200_000);
+    expect(machine.did.filter((line) => line.includes(' tag '))).toEqual([]);
   });
 });
