@@ -33,6 +33,8 @@ export type Dirty = 'database' | 'containers' | 'images';
 export interface Observed {
   /** null: neither the database nor a last good state could ever be read. */
   desired: DesiredState | null;
+  /** `desired` is a last good state's: the database has not been read yet. */
+  remembered: boolean;
   stationId: string | null;
   scan: Reading<Microphone[]>;
   containers: Reading<ObservedContainer[]>;
@@ -97,6 +99,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
   const dirty = new Set<Dirty>(['database', 'containers', 'images']);
   const neverRead = { ok: false as const, error: 'It has not been read yet.', startedAtMs: ports.clock.nowMs() };
   let desired: DesiredState | null = null;
+  let wasRead = false;
   let stationId: string | null = null;
   let lastGoodLoaded = false;
   let savedJson = '';
@@ -171,6 +174,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       } else {
         if (reading.value.stationId !== null) becomeStation(reading.value.stationId);
         desired = reading.value;
+        wasRead = true;
         for (const problem of reading.value.problems) events.push(warning('RowUnreadable', problem));
       }
     }
@@ -227,6 +231,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       events = [];
       return {
         desired,
+        remembered: !wasRead,
         stationId,
         scan: ports.microphones.read(),
         containers,

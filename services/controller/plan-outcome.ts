@@ -22,6 +22,11 @@ import type {
 export interface PlanInput {
   /** null: nobody knows what is wished, so nothing is touched. */
   wishes: readonly Wish[] | null;
+  /**
+   * The wishes are those of the last good state, since the database has not been read yet: somebody may have wished
+   * otherwise meanwhile, so nothing that works is stopped for them.
+   */
+  remembered: boolean;
   /** Ours, by owner and station. */
   containers: Reading<ObservedContainer[]>;
   /** Status files of recorders, by subject; absent: there was no reason to look. */

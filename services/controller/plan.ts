@@ -40,6 +40,11 @@ import type { Action, Explanation, ObservedContainer, SubjectKey, Wish } from '.
 /** How often a recorder that has just been started is looked at until it advances. */
 const STARTING_LOOK_MS = 250;
 const MOVING_LOOK_MS = 500;
+const NOT_READ_YET: Explanation = {
+  reason: 'DatabaseUnread',
+  message: 'The database cannot be read yet: what runs goes on until it says what is wished.',
+};
+
 /** Decides for every subject. Never throws. */
 export function plan(input: PlanInput): Plan {
   const absorbed = absorbResults(input.memory, input.results, input.nowMs);
@@ -107,9 +112,12 @@ function decideWish(wish: Wish, mine: readonly ObservedContainer[], memory: Subj
     );
   }
   const live = mine.filter((container) => container.state === 'live');
-  const chosen = wish.kind === 'off' ? undefined : chooseLive(live, wish);
+  // That a microphone is not plugged in is no hearsay.
+  const isSpared = wish.kind === 'off' && wish.phase !== 'offline' && input.remembered;
+  const chosen = wish.kind === 'off' && !isSpared ? undefined : chooseLive(live, wish);
   const unwanted = mine.find((container) => container !== chosen);
   if (unwanted !== undefined) return tearDown(wish, unwanted, chosen, counted, context);
+  if (isSpared && chosen !== undefined) return settled(wish, 'keep', wish.told.phase, NOT_READ_YET, false, counted);
   if (wish.kind === 'off') return settled(wish, 'off', wish.phase, wish, true, counted);
   if (wish.kind === 'hold') return holdOn(wish, chosen, counted, context);
   return chosen === undefined ? startOrWait(wish, counted, context) : keepOrReplace(wish, chosen, counted, context);
@@ -276,7 +284,7 @@ function keepOrReplace(
   context: Context,
 ): Decided {
   const { input } = context;
-  if (container.labels[LABEL.intent] !== wish.intent) {
+  if (container.labels[LABEL.intent] !== wish.intent && !input.remembered) {
     const why = { reason: 'Changed', message: 'Plug, profile or settings changed: it is replaced.' };
     return {
       outcome: outcomeOf(wish, 'replace', 'stopping', why, false),
@@ -324,6 +332,8 @@ function removeOrphan(
   const first = containers.find((container) => container.state !== 'moving');
   const stale = !input.containers.ok || memory.lastActionEndedAtMs >= input.containers.startedAtMs;
   const retryAtMs = memory.removeFailure?.retryAtMs ?? Number.NEGATIVE_INFINITY;
+  if (input.remembered && first?.state === 'live')
+    return { outcome: { ...outcome, kind: 'keep', ...NOT_READ_YET }, action: null, memory };
   if (first === undefined || stale || input.inFlight.has(subject) || input.nowMs < retryAtMs) {
     if (input.nowMs < retryAtMs) context.deadlines.push(retryAtMs);
     if (first === undefined) context.deadlines.push(input.nowMs + MOVING_LOOK_MS);

@@ -163,9 +163,12 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     files: Pick<PlanInput, 'statuses' | 'reports'>,
     autoUpdate: boolean,
   ): Plan => {
-    const policy: Policy = { stallTimeoutMs: settings.stallTimeoutMs, goodAfterMs: settings.goodAfterMs, autoUpdate };
+    const { stallTimeoutMs, goodAfterMs } = settings;
+    // A new release replaces what works: not by settings that somebody may have changed since.
+    const policy: Policy = { stallTimeoutMs, goodAfterMs, autoUpdate: autoUpdate && !observed.remembered };
     const decided = plan({
       wishes: wished,
+      remembered: observed.remembered,
       containers: observed.containers,
       ...files,
       pulls: ports.pulls.states(),

@@ -12,6 +12,7 @@ import '../unit/plan-words.test.ts';
 import '../unit/plan-updates.test.ts';
 import '../unit/plan-told.test.ts';
 import '../unit/plan-failures.test.ts';
+import '../unit/plan-remembered.test.ts';
 import '../unit/device-identity.test.ts';
 import fc from 'fast-check';
 import { simulate } from '../simulation/simulation.ts';

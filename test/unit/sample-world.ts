@@ -220,6 +220,7 @@ export function status(frames: number, given: Partial<RecorderStatus> = {}): Rec
 export function planInput(given: Partial<PlanInput> = {}): PlanInput {
   return {
     wishes: [],
+    remembered: false,
     containers: reading([], 2000),
     statuses: new Map(),
     reports: new Map(),
