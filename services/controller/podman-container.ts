@@ -109,7 +109,7 @@ export const listedSchema = z.object({
 export const inspectedSchema = z.object({
   Id: z.string(),
   State: z.object({ ExitCode: z.number().nullish(), OOMKilled: z.boolean().nullish() }),
-  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish(), StopSignal: z.string().nullish() }),
   HostConfig: z.object({
     Memory: z.number().nullish(),
     NanoCpus: z.number().nullish(),

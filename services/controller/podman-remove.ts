@@ -2,7 +2,6 @@
  * Ends a container in its own time, and removes it. Some of it by Podman's own calls: of those that are compatible with
  * Docker, the wait keeps a CPU busy and notices an end late, and a removal by force takes another ten seconds.
  */
-import type Dockerode from 'dockerode';
 import { z } from 'zod';
 import { type Answer, type Api, noAnswer } from './podman-api.ts';
 import type { ActionOutcome } from './world.ts';
@@ -13,10 +12,16 @@ const REMOVE_DEADLINE_MS = 30_000;
 /** While it is awaited, the engine looks this often whether it has ended. */
 const WAIT_INTERVAL = '50ms';
 
+/** What an image that names none is ended with. */
+export const DEFAULT_SIGNAL = 'SIGTERM';
+
 const stateSchema = z.object({
   State: z.object({ Running: z.boolean(), Paused: z.boolean().nullish() }),
   Config: z.object({ StopSignal: z.string().nullish() }),
 });
+
+/** What containers want to be asked with to end, by id, as far as they were ever looked at. */
+export type StopSignals = Map<string, string>;
 
 /**
  * Asks it to end, waits for `stopTimeoutS`, kills it, removes it. Gone already is what was wanted.
@@ -24,9 +29,15 @@ const stateSchema = z.object({
  * Not by the engine's own stop: Podman carries out three for each CPU and one more at once (`--max-workers`), and the
  * next waits for as long as the slowest of those takes, whoever asked for them.
  */
-export async function stopAndRemove(api: Api, containerId: string, stopTimeoutS: number): Promise<ActionOutcome> {
+export async function stopAndRemove(
+  api: Api,
+  containerId: string,
+  stopTimeoutS: number,
+  signals: StopSignals,
+): Promise<ActionOutcome> {
   const done: ActionOutcome = { kind: 'done', containerId: null, refusedLimits: [] };
-  const ended = await end(api, containerId, stopTimeoutS);
+  const ended = await end(api, containerId, stopTimeoutS, signals.get(containerId));
+  signals.delete(containerId);
   if (isGone(ended)) return done;
   if (ended.kind === 'late' || ended.kind === 'unreachable') return noAnswer(ended);
   // Refused for any other reason: removing by force ends it too.
@@ -52,28 +63,63 @@ export function removeContainer(api: Api, id: string, deadlineMs: number): Promi
   });
 }
 
-async function end(api: Api, containerId: string, stopTimeoutS: number): Promise<Answer<unknown>> {
-  const tell = (words: string, send: (container: Dockerode.Container, abortSignal: AbortSignal) => Promise<unknown>) =>
-    api.call({
-      what: `${words} container ${shortId(containerId)}`,
-      deadlineMs: SIGNAL_DEADLINE_MS,
-      schema: z.unknown(),
-      send: (docker, abortSignal) => send(docker.getContainer(containerId), abortSignal),
-    });
-  const found = await api.call({
+/** `known`: its signal, where it need not be asked for first. Of ten that are stopped at once the last was asked late. */
+async function end(
+  api: Api,
+  containerId: string,
+  stopTimeoutS: number,
+  known: string | undefined,
+): Promise<Answer<unknown>> {
+  const askedAtOnce = known === undefined ? null : await tell(api, containerId, known);
+  if (askedAtOnce?.kind === 'answer') {
+    const [ended] = await Promise.all([seeEnd(api, containerId, stopTimeoutS), letGoOn(api, containerId)]);
+    return ended;
+  }
+  const found = await look(api, containerId);
+  if (found.kind !== 'answer') return found;
+  const { State, Config } = found.value;
+  // What is paused would neither hear a signal nor finish its file.
+  if (State.Paused === true) await unpause(api, containerId);
+  else if (!State.Running) return found;
+  const asked = await tell(api, containerId, Config.StopSignal || DEFAULT_SIGNAL);
+  return asked.kind === 'answer' ? await seeEnd(api, containerId, stopTimeoutS) : asked;
+}
+
+function look(api: Api, containerId: string): Promise<Answer<z.infer<typeof stateSchema>>> {
+  return api.call({
     what: `describe container ${shortId(containerId)}`,
     deadlineMs: LOOK_DEADLINE_MS,
     schema: stateSchema,
     send: (docker, abortSignal) => docker.getContainer(containerId).inspect({ abortSignal }),
   });
-  if (found.kind !== 'answer') return found;
-  const { State, Config } = found.value;
-  // What is paused would neither hear a signal nor finish its file.
-  if (State.Paused === true) await tell('let go on', (container, abortSignal) => container.unpause({ abortSignal }));
-  else if (!State.Running) return found;
-  const signal = Config.StopSignal || 'SIGTERM';
-  const asked = await tell(`send ${signal} to`, (container, abortSignal) => container.kill({ signal, abortSignal }));
-  if (asked.kind !== 'answer') return asked;
+}
+
+/** Whoever was asked while it was paused hears it once it goes on. */
+async function letGoOn(api: Api, containerId: string): Promise<void> {
+  const found = await look(api, containerId);
+  if (found.kind === 'answer' && found.value.State.Paused === true) await unpause(api, containerId);
+}
+
+function unpause(api: Api, containerId: string): Promise<Answer<unknown>> {
+  return api.call({
+    what: `let go on container ${shortId(containerId)}`,
+    deadlineMs: SIGNAL_DEADLINE_MS,
+    schema: z.unknown(),
+    send: (docker, abortSignal) => docker.getContainer(containerId).unpause({ abortSignal }),
+  });
+}
+
+function tell(api: Api, containerId: string, signal: string): Promise<Answer<unknown>> {
+  return api.call({
+    what: `send ${signal} to container ${shortId(containerId)}`,
+    deadlineMs: SIGNAL_DEADLINE_MS,
+    schema: z.unknown(),
+    send: (docker, abortSignal) => docker.getContainer(containerId).kill({ signal, abortSignal }),
+  });
+}
+
+/** Waits, and kills it where it took too long. */
+async function seeEnd(api: Api, containerId: string, stopTimeoutS: number): Promise<Answer<unknown>> {
   const path = `containers/${containerId}`;
   const ended = await callPodman(api, {
     what: `see container ${shortId(containerId)} end`,

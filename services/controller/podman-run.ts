@@ -14,7 +14,7 @@ import {
 } from './podman-limits.ts';
 import { createNetwork } from './podman-network.ts';
 import { explainRefusal, isNetworkMissing } from './podman-refusals.ts';
-import { removeContainer } from './podman-remove.ts';
+import { DEFAULT_SIGNAL, removeContainer, type StopSignals } from './podman-remove.ts';
 import type { ActionOutcome, ContainerSpec } from './world.ts';
 
 export interface Runner {
@@ -32,7 +32,8 @@ const MAX_ATTEMPTS = 6;
 
 type Step<T> = { ok: true; value: T } | { ok: false; outcome: ActionOutcome };
 
-export function createRunner(api: Api, log: Log): Runner {
+/** @param signals where it notes how what it started is to be ended */
+export function createRunner(api: Api, log: Log, signals: StopSignals): Runner {
   let learned: Concessions = noConcessions;
   let info: HostInfo | null = null;
 
@@ -56,6 +57,7 @@ export function createRunner(api: Api, log: Log): Runner {
 
   const done = async (id: string, spec: ContainerSpec, concessions: Concessions): Promise<ActionOutcome> => {
     const [host, inspected] = await Promise.all([lookAtHost(), inspect(api, id)]);
+    if (inspected.kind === 'answer') signals.set(id, inspected.value.Config.StopSignal || DEFAULT_SIGNAL);
     const started = { concessions, info: host, inspected: inspected.kind === 'answer' ? inspected.value : null };
     return { kind: 'done', containerId: id, refusedLimits: missingLimits(spec.limits, started) };
   };

@@ -11,7 +11,7 @@ import { imageIdOf, inspectedSchema, isOurs, listedSchema, plainName, stateOf } 
 import { followEvents } from './podman-events.ts';
 import { createLogFollower } from './podman-logs.ts';
 import { pullImage } from './podman-pull.ts';
-import { stopAndRemove } from './podman-remove.ts';
+import { type StopSignals, stopAndRemove } from './podman-remove.ts';
 import { createRunner } from './podman-run.ts';
 import type { ActionOutcome, Clock, DependencyState, Engine, ImageIds, ObservedContainer, Reading } from './world.ts';
 
@@ -28,7 +28,8 @@ const TAG_DEADLINE_MS = 10_000;
 /** Connects when first asked. No method throws: a failed reading is told as one, and so is a failed action. */
 export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine {
   const api = createApi({ socketPath, clock });
-  const runner = createRunner(api, log);
+  const signals: StopSignals = new Map();
+  const runner = createRunner(api, log, signals);
   const followLog = createLogFollower(api, clock);
   const state = createState(clock, log, socketPath);
   let stopWatching = (): void => {};
@@ -46,10 +47,15 @@ export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine 
   };
 
   return {
-    list: (stationId) => reading((deadlineMs) => list(api, stationId, clock.nowMs() + deadlineMs, clock)),
+    async list(stationId) {
+      const listed = await reading((deadlineMs) => list(api, stationId, clock.nowMs() + deadlineMs, clock));
+      // What has ended is asked nothing any more.
+      if (listed.ok) for (const { id, state } of listed.value) if (state === 'ended') signals.delete(id);
+      return listed;
+    },
     images: (references) => reading((deadlineMs) => lookUpImages(api, references, deadlineMs)),
     run: runner.run,
-    remove: (containerId, stopTimeoutS) => stopAndRemove(api, containerId, stopTimeoutS),
+    remove: (containerId, stopTimeoutS) => stopAndRemove(api, containerId, stopTimeoutS, signals),
     tag: (imageId, reference) => tag(api, imageId, reference),
     pull: (reference, onProgress, signal) => pullImage({ api, clock, reference, onProgress, signal }),
     followLog: (containerId, sinceMs, onLine, onEnd) => followLog({ containerId, sinceMs, onLine, onEnd }),
@@ -62,7 +68,10 @@ export function createPodman({ socketPath, clock, log }: PodmanOptions): Engine 
         onEvent,
         onState(error) {
           // A new connection may lead to another engine, or to a host that was mended.
-          if (error === null) runner.forget();
+          if (error === null) {
+            runner.forget();
+            signals.clear();
+          }
           state.told(error);
         },
       });

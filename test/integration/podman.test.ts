@@ -278,6 +278,30 @@ describe('how one ended', () => {
 });
 
 describe('removing', () => {
+  const others: Engine[] = [];
+  afterEach(async () => {
+    for (const other of others.splice(0)) await other.stop();
+  });
+  /** It has to find out for itself how a container is to be ended. */
+  function anotherController(): Engine {
+    const other = createPodman({ socketPath: host.socketPath, clock: createClock(), log: silentLog });
+    others.push(other);
+    return other;
+  }
+
+  let made = 0;
+  /** Runs, and leaves a file when it hears this signal. */
+  async function listening(signal: string, image = TEST_IMAGE): Promise<{ id: string; folder: string }> {
+    made += 1;
+    const folder = join(host.folder, `last-words-${made}`);
+    mkdirSync(folder, { recursive: true });
+    const script = `trap "touch /there/heard; exit 0" ${signal}; touch /there/ready; while :; do sleep 0.05; done`;
+    const binds = [{ source: folder, target: '/there', readOnly: false }];
+    const id = started(await podman.run({ ...spec({ script, binds }), image }));
+    await vi.waitFor(() => expect(existsSync(join(folder, 'ready'))).toBe(true), 10_000);
+    return { id, folder };
+  }
+
   test('one that obeys, one that has ended, one never started, one that is paused, one that is gone', async () => {
     const obedient = started(await podman.run(spec()));
     const ended = started(await podman.run(spec({ script: 'exit 3' })));
@@ -290,17 +314,27 @@ describe('removing', () => {
     expect(await names()).toEqual([]);
   });
 
-  test('a paused one, which hears its signal first', async () => {
-    const folder = join(host.folder, 'last-words');
-    mkdirSync(folder, { recursive: true });
-    const script = 'trap "touch /there/heard; exit 0" TERM; touch /there/ready; while :; do sleep 0.05; done';
-    const binds = [{ source: folder, target: '/there', readOnly: false }];
-    const paused = started(await podman.run(spec({ script, binds })));
-    await vi.waitFor(() => expect(existsSync(join(folder, 'ready'))).toBe(true), 10_000);
-    await host.podman('pause', paused);
-    expect(await podman.remove(paused, 8)).toMatchObject({ kind: 'done' });
+  test.each([
+    ['by whom it was started', () => podman],
+    ['by a controller that never saw it', () => anotherController()],
+  ])('a paused one hears its signal before it ends: %s', async (_name, remover) => {
+    const { id, folder } = await listening('TERM');
+    await host.podman('pause', id);
+    expect(await remover().remove(id, 8)).toMatchObject({ kind: 'done' });
     expect(existsSync(join(folder, 'heard'))).toBe(true);
     expect(await names()).toEqual([]);
+  });
+
+  test('one whose image names another signal is sent that one', async () => {
+    const image = 'localhost/ends-by-usr1:latest';
+    const container = await host.podman('create', '--network', 'none', '--oom-score-adj', '0', TEST_IMAGE);
+    await host.podman('commit', '--quiet', '--change', 'STOPSIGNAL SIGUSR1', container, image);
+    await host.podman('rm', container);
+    for (const remover of [podman, anotherController()]) {
+      const { id, folder } = await listening('USR1', image);
+      expect(await remover.remove(id, 8)).toMatchObject({ kind: 'done' });
+      expect(existsSync(join(folder, 'heard'))).toBe(true);
+    }
   });
 
   test('ten that ignore SIGTERM are stopped side by side and delay nobody', async () => {
