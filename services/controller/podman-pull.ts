@@ -11,11 +11,17 @@ const SILENCE_MS = 120_000;
 /** No message is that long. Characters. */
 const MAX_LINE_LENGTH = 1024 * 1024;
 
+/** Beyond all images. Bytes. */
+const LARGEST_LAYER = 2 ** 50;
+
+const word = z.string().nullish().catch(null);
+const size = z.int().min(0).max(LARGEST_LAYER).nullish().catch(null);
+/** What cannot be read counts as not said; that something went wrong counts however it is said. */
 const messageSchema = z.object({
-  id: z.string().nullish(),
-  status: z.string().nullish(),
-  error: z.string().nullish(),
-  progressDetail: z.object({ current: z.number().nullish(), total: z.number().nullish() }).nullish(),
+  id: word,
+  status: word,
+  error: z.string().nullish().catch('the engine does not say why in words'),
+  progressDetail: z.object({ current: size, total: size }).nullish().catch(null),
 });
 
 export interface PullOptions {
@@ -43,12 +49,13 @@ export async function pullImage({ api, clock, reference, onProgress, signal }: P
   const read = (line: string): void => {
     const message = messageSchema.safeParse(parseJson(line)).data;
     if (message === undefined) return;
-    problem = message.error ?? problem;
+    problem = message.error || problem;
     const { current, total } = message.progressDetail ?? {};
     const layer = layers.get(message.id ?? '') ?? { done: 0, total: 0 };
     if (total != null && total > 0) layer.total = total;
     if (current != null) layer.done = current;
     if (message.status === 'Download complete') layer.done = layer.total;
+    layer.total = Math.max(layer.total, layer.done);
     layers.set(message.id ?? '', layer);
     const all = [...layers.values()];
     onProgress(
@@ -64,8 +71,12 @@ export async function pullImage({ api, clock, reference, onProgress, signal }: P
 }
 
 function failed(reference: string, why: string): ActionOutcome {
-  const words = why.replaceAll(/\s+/g, ' ').trim().slice(0, 500);
-  return { kind: 'failed', reason: 'PullFailed', message: `The image ${reference} cannot be fetched: ${words}.` };
+  // It quotes the registry, which may say anything.
+  const words = why
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+    .slice(0, 500);
+  return { kind: 'failed', reason: 'PullFailed', message: `The image ${reference} cannot be fetched: ${words || 'nobody says why'}.` };
 }
 
 /** One JSON object per line. Answers null at the proper end, else why it ended. */
