@@ -76,7 +76,11 @@ function failed(reference: string, why: string): ActionOutcome {
     .replaceAll(/[\s\p{Cc}]+/gu, ' ')
     .trim()
     .slice(0, 500);
-  return { kind: 'failed', reason: 'PullFailed', message: `The image ${reference} cannot be fetched: ${words || 'nobody says why'}.` };
+  return {
+    kind: 'failed',
+    reason: 'PullFailed',
+    message: `The image ${reference} cannot be fetched: ${words || 'nobody says why'}.`,
+  };
 }
 
 /** One JSON object per line. Answers null at the proper end, else why it ended. */
