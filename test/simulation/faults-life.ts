@@ -1,12 +1,14 @@
 /** Recorders that misbehave, containers that somebody else makes or removes, releases, and the controller's own end. */
 import { LABEL, OWNER } from '../../services/shared/contract.ts';
+import { FAST_BYTES_PER_SECOND } from '../unit/in-memory-registry.ts';
 import { type Fault, lasting } from './fault.ts';
 import { addForeign } from './invariants.ts';
 import type { Random } from './random.ts';
 import { cause, note, type Run } from './run.ts';
+import { HELPER } from './simulated-database.ts';
 import type { SimulatedContainer } from './simulated-engine.ts';
 import { BEHAVIOURS } from './simulated-recorder.ts';
-import { RECORDER_IMAGE } from './simulated-station.ts';
+import { HELPER_IMAGE_ID, RECORDER_IMAGE } from './simulated-station.ts';
 
 /** The controller is started again by whatever looks after it. */
 const RESTARTS_MS = [200, 1000, 5000, 40_000];
@@ -95,6 +97,23 @@ const strayOf = (run: Run, name: string): SimulatedContainer['spec'] => {
 };
 
 const images: readonly Fault[] = [
+  {
+    name: 'images nobody uses are cleared away',
+    happen({ station: { engine } }) {
+      const isUsed = [...engine.containers.values()].some(({ imageId }) => imageId === HELPER_IMAGE_ID);
+      return !isUsed && engine.images.delete(HELPER.image);
+    },
+  },
+  lasting(
+    'the registry is away',
+    ({ station }) => void Object.assign(station.engine.registry, { away: true }),
+    ({ station }) => void Object.assign(station.engine.registry, { away: false }),
+  ),
+  lasting(
+    'a slow line',
+    ({ station }) => void Object.assign(station.engine.registry, { bytesPerSecond: 500_000 }),
+    ({ station }) => void Object.assign(station.engine.registry, { bytesPerSecond: FAST_BYTES_PER_SECOND }),
+  ),
   release('a new release', false),
   release('a bad release', true),
   lasting(

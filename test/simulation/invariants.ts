@@ -3,13 +3,13 @@
 import type { Controller } from '../../services/controller/controller.ts';
 import { lastGoodReference } from '../../services/controller/observe.ts';
 import type { DeviceRow } from '../../services/controller/world.ts';
-import { LABEL, OWNER, RECORDER_ENV } from '../../services/shared/contract.ts';
+import { LABEL, OWNER, RECORDER_ENV, VIRTUAL_DEVICE } from '../../services/shared/contract.ts';
 import { cause, countCalm, fail, type Made, madeOf, note, type Run, rowOf, stickOf } from './run.ts';
 import { HELPER } from './simulated-database.ts';
 import type { SimulatedContainer } from './simulated-engine.ts';
 import { isRunning, isWell } from './simulated-recorder.ts';
 import { RECORDER_IMAGE } from './simulated-station.ts';
-import { bears, isPluggedIn, portPathOf, type Stick, seenAs } from './simulated-usb.ts';
+import { bears, isPluggedIn, isVirtual, portPathOf, type Stick, seenAs, VIRTUAL } from './simulated-usb.ts';
 
 /** A tick, and what a cycle and a late answer take: so long what explained a stop may still lead to one. Calm time. */
 const EXPLAINED_FOR_MS = 40_000;
@@ -64,8 +64,10 @@ function started(run: Run, container: SimulatedContainer): void {
   if (container.deviceId !== '') {
     if (running.some(({ deviceId }) => deviceId === container.deviceId))
       fail(run, `two recorders on one microphone (${container.deviceId})`);
-    const stick = sticks.find((one) => isPluggedIn(one) && isExpected(one, container));
-    const holder = stick && running.find((one) => heardBy(run, one) === stick);
+    const isSynthetic = container.spec.env[RECORDER_ENV.device] === VIRTUAL_DEVICE;
+    const real = sticks.find((one) => isPluggedIn(one) && isExpected(one, container));
+    const stick = isSynthetic ? VIRTUAL : real;
+    const holder = real && running.find((one) => heardBy(run, one) === stick);
     const busy = holder !== undefined;
     if (busy) fail(run, `a second recorder on the microphone of another (${container.deviceId})`);
     // As the real one: what it cannot open it says, and ends.
@@ -125,6 +127,7 @@ function explanation(run: Run, container: SimulatedContainer, made: Made): strin
   const row = rowOf(run, container.deviceId);
   if (row === undefined) return 'nobody asks for it';
   if (forbids(row)) return 'it must not run';
+  if (isVirtual(row) && retiresVirtual(run)) return 'a real one is there';
   const { stick } = made;
   if (stick === null || stick.stay !== made.seenStay || stickOf(run, row) !== stick)
     return 'its microphone is another one';
@@ -180,8 +183,19 @@ function checkForbidden(run: Run, container: SimulatedContainer, made: Made): vo
 function isForbidden(run: Run, container: SimulatedContainer): boolean {
   if (container.deviceId === '') return !serviceRow(run, container)?.enabled;
   const row = rowOf(run, container.deviceId);
-  return row === undefined || forbids(row) || stickOf(run, row) === undefined;
+  if (row === undefined || forbids(row) || stickOf(run, row) === undefined) return true;
+  return isVirtual(row) && run.station.virtualMicrophones.kind === 'auto' && records(run);
 }
+
+/** A virtual microphone that came by itself goes when a real one records, or is there when a controller begins. */
+function retiresVirtual({ station }: Run): boolean {
+  return (
+    station.virtualMicrophones.kind === 'auto' && station.sticks.some((stick) => isPluggedIn(stick) && !stick.cardLate)
+  );
+}
+
+export const records = ({ station }: Run): boolean =>
+  station.database.state.devices.some((row) => row.phase === 'recording' && !isVirtual(row));
 
 /** The microphone that a recorder has open; null: none, or the one that it opened was pulled out since. */
 function heardBy(run: Run, container: SimulatedContainer): Stick | null {
@@ -194,6 +208,7 @@ function hearsAnother(run: Run, container: SimulatedContainer): boolean {
   const row = rowOf(run, container.deviceId);
   const stick = heardBy(run, container);
   if (row === undefined || stick === null) return false;
+  if (isVirtual(row)) return stick !== VIRTUAL;
   return !bears(stick, row) || (row.id.includes('-port') && portPathOf(stick) !== row.portPath);
 }
 

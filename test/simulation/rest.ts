@@ -3,14 +3,14 @@
 import type { DeviceRow } from '../../services/controller/world.ts';
 import { UPDATE_WAITING } from '../../services/shared/contract.ts';
 import { UMIK_PROFILE } from '../unit/sample-world.ts';
-import { checkInvariants } from './invariants.ts';
+import { checkInvariants, records } from './invariants.ts';
 import { cause, fail, note, type Run, stickOf } from './run.ts';
 import { GOOD_AFTER_MS, TICK_MS } from './simulated-controller.ts';
 import { HELPER, QUIET_DATABASE } from './simulated-database.ts';
 import { quietFaults } from './simulated-engine.ts';
 import { isRunning, isWell } from './simulated-recorder.ts';
 import { FIRST_IMAGE_ID, QUIET_DISK, RECORDER_IMAGE } from './simulated-station.ts';
-import { isPluggedIn, portPathOf } from './simulated-usb.ts';
+import { isPluggedIn, isVirtual, portPathOf } from './simulated-usb.ts';
 
 /** Longer than the longest back-off, the hold of a flapping plug, and the retry of what was blocked. */
 const REST_MS = 700_000;
@@ -118,6 +118,11 @@ function findComplaint(run: Run): string | null {
     if (recorder !== undefined && run.made.get(recorder.id)?.stick !== stickOf(run, row))
       return `${row.id} hears another microphone ${told}`;
   }
+  const virtual = devices.filter((row) => isVirtual(row) && row.status === 'online').length;
+  const { virtualMicrophones: wished } = station;
+  const most = wished.kind === 'fixed' ? wished.count : records(run) ? 0 : 1;
+  if (virtual > most || (wished.kind === 'fixed' && virtual < most))
+    return `${virtual} virtual microphones are plugged in, not ${most}`;
   const helper = services.find(({ name }) => name === HELPER.name);
   const helpers = containers.filter(({ spec, state }) => spec.image === HELPER.image && state === 'live').length;
   if (helpers !== (helper?.enabled ? 1 : 0)) return `${helpers} helpers run`;

@@ -2,7 +2,7 @@
 import type { DeviceRow } from '../../services/controller/world.ts';
 import type { SimulatedContainer } from './simulated-engine.ts';
 import type { SimulatedStation } from './simulated-station.ts';
-import { bears, isPluggedIn, portPathOf, type Stick } from './simulated-usb.ts';
+import { bears, isPluggedIn, isVirtual, portPathOf, type Stick, VIRTUAL } from './simulated-usb.ts';
 
 /** What a container was made by; compared by identity, since states are never changed in place. */
 export interface Made {
@@ -93,6 +93,8 @@ export const rowOf = ({ station }: Run, id: string): DeviceRow | undefined =>
  * an older database was restored, it is that of the one which is online.
  */
 export function stickOf({ station }: Run, row: DeviceRow): Stick | undefined {
+  // Only the controller says when one is plugged in; what it may say is among the invariants.
+  if (isVirtual(row)) return row.status === 'online' ? VIRTUAL : undefined;
   const stick = station.sticks.find((one) => isPluggedIn(one) && portPathOf(one) === row.portPath && bears(one, row));
   if (stick === undefined || row.status === 'online') return stick;
   const others = station.database.state.devices.some(

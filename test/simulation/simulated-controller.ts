@@ -83,7 +83,7 @@ export function startSimulatedController(
       },
       catalogue: [HELPER],
       seedHashes: new Map(),
-      virtualMicrophones: { kind: 'fixed', count: 0 },
+      virtualMicrophones: station.virtualMicrophones,
       graceMs: GRACE_MS,
       stallTimeoutMs: STALL_TIMEOUT_MS,
       goodAfterMs: GOOD_AFTER_MS,

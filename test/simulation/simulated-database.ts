@@ -39,7 +39,8 @@ export const HELPER = catalogueEntrySchema.parse({
   name: 'helper',
   title: 'Helper',
   description: 'Helps.',
-  image: 'localhost/silvasonic-helper:latest',
+  // Not of this machine: where it is missing it is fetched.
+  image: 'registry.example/helper:1',
   limits: { memoryMebibytes: 128, cpus: 0.5, pids: 32 },
 });
 

@@ -1,5 +1,6 @@
 /** Database, USB, folders and the controller that is killed and started again, all in one simulated machine. */
 import type { Controller } from '../../services/controller/controller.ts';
+import type { VirtualMicrophones } from '../../services/controller/virtual-microphones.ts';
 import type { DesiredState } from '../../services/controller/world.ts';
 import type { RecorderStatus } from '../../services/shared/contract.ts';
 import type { Random } from './random.ts';
@@ -11,6 +12,7 @@ import type { Stick } from './simulated-usb.ts';
 
 export const RECORDER_IMAGE = 'localhost/silvasonic-recorder:latest';
 export const FIRST_IMAGE_ID = 'sha256:first';
+export const HELPER_IMAGE_ID = 'sha256:helper';
 
 export interface DiskFaults {
   markerUnreadable: boolean;
@@ -35,6 +37,8 @@ export interface SimulatedStation {
   engine: SimulatedEngine;
   sticks: Stick[];
   usbFails: boolean;
+  /** As the operator set it. */
+  virtualMicrophones: VirtualMicrophones;
   database: SimulatedDatabase;
   disk: {
     marker: string | null;
@@ -68,7 +72,8 @@ const asleep: Wakes = { plug() {}, nudge() {}, available() {} };
 export function createSimulatedStation(clock: SimulatedClock, random: Random): SimulatedStation {
   const engine = createSimulatedEngine(clock, random);
   engine.images.set(RECORDER_IMAGE, FIRST_IMAGE_ID);
-  engine.images.set(HELPER.image, 'sha256:helper');
+  engine.registry.images.set(HELPER.image, { id: HELPER_IMAGE_ID, bytes: 60_000_000 });
+  if (random.chance(0.5)) engine.images.set(HELPER.image, HELPER_IMAGE_ID);
   let generation = 0;
   let controller: Controller | null = null;
   let wakes = asleep;
@@ -81,6 +86,7 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
     engine,
     sticks: [],
     usbFails: false,
+    virtualMicrophones: random.chance(0.2) ? { kind: 'auto' } : { kind: 'fixed', count: random.chance(0.1) ? 1 : 0 },
     database: createSimulatedDatabase(),
     disk: { marker: null, lastGood: null, statuses: new Map(), faults: { ...QUIET_DISK } },
     plugChanged: () => wakes.plug(),

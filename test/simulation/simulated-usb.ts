@@ -1,5 +1,6 @@
 /** Microphones that somebody owns, and what a scan tells of those that are plugged in. */
 import type { Microphone, Reading } from '../../services/controller/world.ts';
+import { VIRTUAL_VENDOR_ID } from '../../services/shared/profile.ts';
 import { microphone } from '../unit/sample-world.ts';
 
 /** What it is: two kinds that a profile knows, one that none knows, and one that may be a webcam. */
@@ -28,6 +29,19 @@ const MODELS: Record<Model, Pick<Microphone, 'vendorId' | 'productId' | 'product
   plain: { vendorId: '0d8c', productId: '0014', product: 'USB Audio', manufacturer: '', kind: 'plain' },
   webcam: { vendorId: '046d', productId: '0825', product: 'Webcam', manufacturer: 'Logi', kind: 'composite' },
 };
+
+/** What a recorder of a virtual microphone hears: on no port, and nobody can pull it out. */
+export const VIRTUAL: Stick = {
+  model: 'plain',
+  serial: null,
+  port: 0,
+  stay: 0,
+  seenStay: 0,
+  card: -1,
+  missed: false,
+  cardLate: false,
+};
+export const isVirtual = (row: { vendorId: string }): boolean => row.vendorId === VIRTUAL_VENDOR_ID;
 
 export const isPluggedIn = (stick: Stick): boolean => stick.port !== null;
 /** Asked for at every look at every row: the texts are made once. */

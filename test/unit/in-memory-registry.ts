@@ -8,10 +8,12 @@ export interface InMemoryRegistry {
   bytesPerSecond: number;
 }
 
+export const FAST_BYTES_PER_SECOND = 10_000_000;
+
 export const createInMemoryRegistry = (): InMemoryRegistry => ({
   images: new Map(),
   away: false,
-  bytesPerSecond: 10_000_000,
+  bytesPerSecond: FAST_BYTES_PER_SECOND,
 });
 
 /** The engine that fetches, as it is now. */
