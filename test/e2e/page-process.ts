@@ -1,10 +1,10 @@
 /** The page as a process of its own, beside a test's station; built as `npm run build` does. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Page } from 'playwright-core';
-import { runProgram } from '../../services/station/run-program.ts';
+import { prepared } from '../integration/station-engine.ts';
 import { freePort, type TestStation } from '../integration/test-station.ts';
 
 export interface RunningPage {
@@ -18,16 +18,13 @@ export interface RunningPage {
 }
 
 /** Folder of the package that pages run from, made once per test file. */
-export async function buildPage(folder: string): Promise<string> {
+export function makePagePackage(folder: string): string {
   const packageFolder = join(folder, 'page-package');
   mkdirSync(packageFolder);
   for (const name of ['profiles', 'node_modules', 'services', 'package.json'])
     symlinkSync(resolve(name), join(packageFolder, name));
-  const built = await runProgram(process.execPath, ['services/station/build.js', 'web'], {
-    cwd: packageFolder,
-    timeoutMs: 60_000,
-  });
-  if (built.code !== 0) throw new Error(built.stderr);
+  // Copied: what it sends to browsers, it finds from where it lies itself.
+  cpSync(prepared().bundleFolder, join(packageFolder, 'dist'), { recursive: true });
   return packageFolder;
 }
 

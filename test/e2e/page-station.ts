@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createTestStation, type StationOptions, type TestStation } from '../integration/test-station.ts';
 import { type BrowserOptions, startBrowser, type TestBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, startPage } from './page-process.ts';
+import { makePagePackage, type RunningPage, setUp, startPage } from './page-process.ts';
 
 export interface PageStation {
   station: TestStation;
@@ -28,7 +28,7 @@ export async function createPageStation(options: StationOptions & { browser?: Br
   try {
     const station = await createTestStation(options);
     cleanups.push(() => station.remove());
-    const packageFolder = await buildPage(folder);
+    const packageFolder = makePagePackage(folder);
     await station.start();
     await station.stationId();
     let page = await startPage(station, packageFolder);

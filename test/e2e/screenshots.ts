@@ -10,7 +10,7 @@ import { afterAll, beforeAll, test } from 'vitest';
 import { createTestStation, type TestStation } from '../integration/test-station.ts';
 import { umik1, webcam } from '../integration/usb-devices.ts';
 import { startBrowser } from './browser.ts';
-import { buildPage, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
+import { makePagePackage, type RunningPage, setUp, signIn, startPage } from './page-process.ts';
 
 const TARGET = 'test/e2e/screenshots';
 const PHONE = { width: 390, height: 844 };
@@ -31,7 +31,7 @@ beforeAll(async () => {
     services: true,
     environment: { SILVASONIC_VIRTUAL_MICROPHONES: '3' },
   });
-  const packageFolder = await buildPage(folder);
+  const packageFolder = makePagePackage(folder);
   await station.start();
   await station.stationId();
   page = await startPage(station, packageFolder);

@@ -17,6 +17,7 @@ import {
   PROCESSOR_IMAGE,
   RECORDER_IMAGE,
 } from '../../services/station/images.ts';
+import { type Prepared, prepare as prepareFolders } from './prepared.ts';
 
 /** What a test gets by `inject('stationEngine')`; `station-engine.ts` turns it into the engine or a thrown sentence. */
 export type ProvidedEngine =
@@ -31,9 +32,13 @@ export type ProvidedEngine =
     }
   | { kind: 'failed'; message: string };
 
+/** What a test gets by `inject('prepared')`. */
+export type ProvidedPrepared = ({ kind: 'ready' } & Prepared) | { kind: 'failed'; message: string };
+
 declare module 'vitest' {
   export interface ProvidedContext {
     stationEngine: ProvidedEngine;
+    prepared: ProvidedPrepared;
   }
 }
 
@@ -50,15 +55,33 @@ const CLEANUP_DEADLINE_MS = 120_000;
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
-/** Failing to prepare the engine fails the tests that ask for it, with the reason; all others run. */
+/** What cannot be made fails the tests that ask for it, with the reason; all others run. */
 export default async function setup(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
+  const removals = await Promise.all([provideEngine(project), provideFolders(project)]);
+  return async () => {
+    for (const remove of removals) await remove();
+  };
+}
+
+async function provideFolders(project: Pick<TestProject, 'provide'>): Promise<() => void> {
+  try {
+    const { prepared, remove } = await prepareFolders();
+    project.provide('prepared', { kind: 'ready', ...prepared });
+    return remove;
+  } catch (error) {
+    project.provide('prepared', { kind: 'failed', message: describe(error) });
+    return () => {};
+  }
+}
+
+async function provideEngine(project: Pick<TestProject, 'provide'>): Promise<() => Promise<void>> {
   const cacheFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'silvasonic');
   const { folder, lock } = await takeStorage(cacheFolder);
   const socketFolder = mkdtempSync(join(tmpdir(), 'silvasonic-test-'));
   let engine: OwnEngine | null = null;
   try {
     engine = await startOn(folder, join(socketFolder, 'podman.sock'));
-    await prepare(engine, cacheFolder);
+    await makeImages(engine, cacheFolder);
     const { socketPath, environment } = engine;
     const images = { recorderImage: RECORDER_IMAGE.name, testRecorderImage: TEST_RECORDER_IMAGE.name };
     project.provide('stationEngine', { kind: 'ready', socketPath, environment, ...images });
@@ -109,7 +132,7 @@ function readConfiguration(folder: string): string {
   return files.map((file) => readFileSync(file, 'utf8')).join('\n');
 }
 
-async function prepare(engine: OwnEngine, cacheFolder: string): Promise<void> {
+async function makeImages(engine: OwnEngine, cacheFolder: string): Promise<void> {
   // Of a run that was killed.
   await removeContainers(engine);
   await ensureImages({

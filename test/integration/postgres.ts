@@ -1,12 +1,15 @@
 /** A PostgreSQL of a test file's own, which can be frozen, restarted and wiped. `stop` leaves nothing of it. */
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import postgres from 'postgres';
 import { createLog } from '../../services/controller/log.ts';
-import { prepareDatabase } from '../../services/controller/store-schema.ts';
-import { createClock } from '../../services/shared/clock.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../services/station/embedded-postgres.ts';
+import { runProgram } from '../../services/station/run-program.ts';
+import { SERVER_SETTINGS, TEMPLATE } from './prepared.ts';
+import { prepared } from './station-engine.ts';
+
+export { MIGRATIONS_FOLDER } from './prepared.ts';
 
 /** How to reach one database, as its superuser. */
 export interface DatabaseAccess {
@@ -37,15 +40,15 @@ export interface PostgresFixture {
   stop(): Promise<void>;
 }
 
-export const MIGRATIONS_FOLDER = resolve(import.meta.dirname, '../../migrations');
-const TEMPLATE = 'migrated_template';
+const COPY_DEADLINE_MS = 60_000;
 
 export async function startPostgres(): Promise<PostgresFixture> {
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-postgres-'));
   // The server runs as another user when the tests run as root.
   chmodSync(folder, 0o755);
+  await copyPrepared(folder);
   const log = createLog({ level: 'silent' });
-  const settings = { fsync: 'off', max_connections: '60' };
+  const settings = SERVER_SETTINGS;
   const start = (port?: number): Promise<EmbeddedPostgres> =>
     startEmbeddedPostgres({ dataFolder: join(folder, 'data'), log, settings, ...(port !== undefined && { port }) });
   let server = await start();
@@ -62,16 +65,6 @@ export async function startPostgres(): Promise<PostgresFixture> {
     }
   };
 
-  let template: Promise<void> | null = null;
-  const makeTemplate = async (): Promise<void> => {
-    await asAdmin((sql) => sql`create database ${sql(TEMPLATE)}`);
-    const connection = { host, port, user, password, database: TEMPLATE };
-    const nothing = { seedProfiles: [], seedServices: [], pageLogin: null };
-    await prepareDatabase(
-      { connection, migrationsFolder: MIGRATIONS_FOLDER, ...nothing, clock: createClock() },
-      () => {},
-    );
-  };
   let databases = 0;
   const shutDown = (): Promise<void> => server.stop();
   const startAgain = async (): Promise<void> => {
@@ -85,10 +78,6 @@ export async function startPostgres(): Promise<PostgresFixture> {
     async createDatabase({ migrated = false } = {}) {
       databases += 1;
       const database = `test_${databases}`;
-      if (migrated) {
-        template ??= makeTemplate();
-        await template;
-      }
       const source = migrated ? TEMPLATE : 'template0';
       await asAdmin((sql) => sql`create database ${sql(database)} template ${sql(source)}`);
       return { host, port, user, password, database };
@@ -114,6 +103,18 @@ export async function startPostgres(): Promise<PostgresFixture> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The data are copied, with their owner; programs, where they had to be put beside them, are shared. */
+async function copyPrepared(folder: string): Promise<void> {
+  const { databaseFolder } = prepared();
+  for (const name of readdirSync(databaseFolder)) {
+    if (name !== 'data') symlinkSync(join(databaseFolder, name), join(folder, name));
+  }
+  const { code, stderr } = await runProgram('cp', ['-a', join(databaseFolder, 'data'), folder], {
+    timeoutMs: COPY_DEADLINE_MS,
+  });
+  if (code !== 0) throw new Error(`The prepared database cannot be copied: ${stderr}`);
 }
 
 /** The server's first process, and those that it made for its connections. */

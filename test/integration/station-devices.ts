@@ -1,5 +1,6 @@
 /** What scenarios ask of a station again and again: which devices record, in which containers, and what was told. */
 import { LABEL, OWNER } from '../../services/shared/contract.ts';
+import { inspectContainer } from './engine-api.ts';
 import type { DeviceColumns, InspectedContainer, RunningController, TestStation } from './test-station.ts';
 
 /** Id of the n-th virtual microphone, counted from 1. */
@@ -105,7 +106,11 @@ export async function runBystander(
 
 /** Containers by id, as the engine describes them; throws when one of them is gone. */
 export async function inspect(station: TestStation, ids: readonly string[]): Promise<InspectedContainer[]> {
-  return JSON.parse(await station.engine.podman('inspect', '--type', 'container', ...ids));
+  const found = await Promise.all(ids.map((id) => inspectContainer(station.engine.socketPath, id)));
+  return found.map((container, index) => {
+    if (container === null) throw new Error(`There is no container ${ids[index]}.`);
+    return container;
+  });
 }
 
 export interface Health {

@@ -1,7 +1,8 @@
-/** The engine with the real images that the whole test run shares. */
+/** What the whole test run shares: the engine with the real images, and what was prepared beside it. */
 import { inject } from 'vitest';
 import { runProgram } from '../../services/station/run-program.ts';
 import type { ProvidedEngine } from './global-setup.ts';
+import type { Prepared } from './prepared.ts';
 
 export type StationEngine = Extract<ProvidedEngine, { kind: 'ready' }> & {
   /** Standard output of a successful `podman` command; throws with what it said otherwise. */
@@ -23,4 +24,11 @@ export function stationEngine(): StationEngine {
       return result.stdout.trim();
     },
   };
+}
+
+/** Throws with the reason when it could not be made. */
+export function prepared(): Prepared {
+  const provided = inject('prepared');
+  if (provided.kind === 'failed') throw new Error(`Nothing is prepared for the tests: ${provided.message}`);
+  return provided;
 }

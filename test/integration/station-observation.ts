@@ -3,11 +3,11 @@
  * `observed_generation` tells the truth at every moment, what `/healthy` answers. And a person's hand: the page's role.
  */
 import { readFileSync } from 'node:fs';
-import { type RequestOptions, request } from 'node:http';
 import { join } from 'node:path';
 import type { TransactionSql } from 'postgres';
 import { LABEL, STATUS_FILE } from '../../services/shared/contract.ts';
 import { PAGE_ROLE } from '../../services/shared/schema.ts';
+import { ask, type HttpAnswer } from './engine-api.ts';
 import type { DeviceColumns, RunningController, TestStation } from './test-station.ts';
 
 // -------------------------------------------------------------------------------------------------- a person's hand
@@ -203,11 +203,6 @@ async function runningRecorders(station: TestStation): Promise<Map<string, strin
 
 // -------------------------------------------------------------------------------------------------------- health
 
-export interface HttpAnswer {
-  httpStatus: number;
-  body: string;
-}
-
 export interface Health {
   httpStatus: number;
   status: string;
@@ -237,24 +232,6 @@ export async function untilWell(station: TestStation, controller: RunningControl
 /** Any request to the controller's port. */
 export function askController(controller: RunningController, method: string, path: string): Promise<HttpAnswer> {
   return ask({ host: '127.0.0.1', port: controller.healthPort, path, method });
-}
-
-const ANSWER_DEADLINE_MS = 5000;
-
-function ask(options: RequestOptions): Promise<HttpAnswer> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ ...options, timeout: ANSWER_DEADLINE_MS }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('error', reject);
-      response.on('end', () =>
-        resolve({ httpStatus: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
-      );
-    });
-    sent.on('timeout', () => sent.destroy(new Error(`No answer within ${ANSWER_DEADLINE_MS / 1000} s.`)));
-    sent.on('error', reject);
-    sent.end();
-  });
 }
 
 /** Row of one device. */

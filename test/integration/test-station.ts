@@ -20,10 +20,10 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import postgres, { type Sql } from 'postgres';
 import { CHANNEL, LABEL } from '../../services/shared/contract.ts';
-import { runProgram } from '../../services/station/run-program.ts';
+import { idsWithLabel, inspectContainer } from './engine-api.ts';
 import { type PostgresFixture, startPostgres } from './postgres.ts';
 import { type RedisFixture, startRedis } from './redis.ts';
-import { type StationEngine, stationEngine } from './station-engine.ts';
+import { prepared, type StationEngine, stationEngine } from './station-engine.ts';
 import type { UsbDeviceSpec } from './usb-devices.ts';
 import { createUsbTree, type PluggedDevice, type PlugOptions, type SoundNode, type UsbTree } from './usb-tree.ts';
 
@@ -117,14 +117,13 @@ export interface TestStation {
 }
 
 const DEADLINE_MS = 40_000;
-const BUILD_DEADLINE_MS = 60_000;
 const POLL_MS = 50;
 
 /** Makes everything but the controller, which `start` starts. */
 export async function createTestStation(options: StationOptions): Promise<TestStation> {
   const engine = stationEngine();
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-station-'));
-  const packageFolder = await buildController(folder, options.services === true);
+  const packageFolder = makePackage(folder, options.services === true);
   const [database, redis] = await Promise.all([startPostgres(), options.redis === false ? null : startRedis()]);
   const access = await database.createDatabase();
   const sql = postgres({
@@ -231,7 +230,7 @@ export async function createTestStation(options: StationOptions): Promise<TestSt
 }
 
 /** The bundle as `npm run build` makes it, in a package folder of its own. */
-async function buildController(folder: string, services: boolean): Promise<string> {
+function makePackage(folder: string, services: boolean): string {
   const packageFolder = join(folder, 'package');
   mkdirSync(packageFolder);
   // Services of the catalogue only where a test asks for them: they would stand among its recorders.
@@ -240,9 +239,8 @@ async function buildController(folder: string, services: boolean): Promise<strin
     for (const name of readdirSync(join(packageFolder, 'profiles/services')))
       rmSync(join(packageFolder, 'profiles/services', name));
   symlinkSync(resolve('node_modules'), join(packageFolder, 'node_modules'));
-  const build = ['services/station/build.js', `--outdir=${join(packageFolder, 'dist')}`, 'controller'];
-  const built = await runProgram(process.execPath, build, { timeoutMs: BUILD_DEADLINE_MS });
-  if (built.code !== 0) throw new Error(`The controller could not be bundled: ${built.stderr}`);
+  // Copied: where its profiles are, it knows from where it lies itself.
+  cpSync(prepared().bundleFolder, join(packageFolder, 'dist'), { recursive: true });
   writeFileSync(join(packageFolder, 'package.json'), '{"type":"module"}');
   return packageFolder;
 }
@@ -316,25 +314,14 @@ function readMarker(workspace: string): string | null {
 }
 
 async function listIds(engine: StationEngine, stationId: string | null): Promise<string[]> {
-  if (stationId === null) return [];
-  const output = await engine.podman(
-    'ps',
-    '--all',
-    '--quiet',
-    '--no-trunc',
-    '--filter',
-    `label=${LABEL.station}=${stationId}`,
-  );
-  return output === '' ? [] : output.split('\n');
+  return stationId === null ? [] : await idsWithLabel(engine.socketPath, `${LABEL.station}=${stationId}`);
 }
 
 async function inspectAll(engine: StationEngine, stationId: string | null): Promise<InspectedContainer[]> {
   const ids = await listIds(engine, stationId);
-  if (ids.length === 0) return [];
-  const env = { ...process.env, ...engine.environment };
-  // One that goes away between the two commands is not there: what is said of the others still counts.
-  const result = await runProgram('podman', ['inspect', '--type', 'container', ...ids], { env, timeoutMs: 30_000 });
-  const found: InspectedContainer[] = JSON.parse(result.stdout === '' ? '[]' : result.stdout);
+  const answers = await Promise.all(ids.map((id) => inspectContainer(engine.socketPath, id)));
+  // One that went away between the two questions is not there: what is said of the others still counts.
+  const found = answers.filter((container) => container !== null);
   return found.sort((a, b) => (a.Name < b.Name ? -1 : 1));
 }
 

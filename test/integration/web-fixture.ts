@@ -8,7 +8,7 @@ import { pageSettings } from '../../services/web/assembly.ts';
 import { createAbsentBus } from '../../services/web/bus.ts';
 import { createPageDatabase, type PageDatabase } from '../../services/web/database.ts';
 import { startWeb, type WebServer } from '../../services/web/server.ts';
-import { buildPage } from '../e2e/page-process.ts';
+import { makePagePackage } from '../e2e/page-process.ts';
 import { type PostgresFixture, startPostgres } from './postgres.ts';
 
 export interface TestWeb {
@@ -36,7 +36,8 @@ export async function startTestWeb(): Promise<TestWeb> {
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-web-'));
   const workspace = join(folder, 'workspace');
   for (const name of ['recorder', 'run', 'web']) mkdirSync(join(workspace, name), { recursive: true });
-  const [packageFolder, fixture] = await Promise.all([buildPage(folder), startPostgres()]);
+  const packageFolder = makePagePackage(folder);
+  const fixture = await startPostgres();
   const access = await fixture.createDatabase({ migrated: true });
   const sql = postgres({ ...access, max: 2, onnotice: () => {} });
   const clock = createClock();
