@@ -66,6 +66,7 @@ function endFaults(run: Run): void {
   Object.assign(station, { usbFails: false });
   station.freezeController(0);
   station.killAtEffect(Number.POSITIVE_INFINITY);
+  engine.registry.away = false;
   engine.behaviours.clear();
   engine.badImages.clear();
   engine.images.set(RECORDER_IMAGE, engine.images.get(RECORDER_IMAGE) ?? FIRST_IMAGE_ID);

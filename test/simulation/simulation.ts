@@ -9,6 +9,7 @@ import { createRandom, type Random } from './random.ts';
 import { comeToRest } from './rest.ts';
 import { createRun, fail, note, type Run } from './run.ts';
 import { createSimulatedClock } from './simulated-clock.ts';
+import { editService, HELPER } from './simulated-database.ts';
 import { createSimulatedStation } from './simulated-station.ts';
 import { type Model, plugIn } from './simulated-usb.ts';
 
@@ -95,6 +96,8 @@ function setUp({ station }: Run, random: Random): void {
   }
   const hex = (): string => random.between(0, 0xffff).toString(16).padStart(4, '0');
   if (random.chance(0.9)) station.disk.marker = `${hex()}${hex()}-0000-4000-8000-000000000000`;
+  if (random.chance(0.5)) editService(station.database, HELPER.name, { enabled: true });
+  station.engine.registry.away = random.chance(0.2);
   station.startController();
 }
 
