@@ -45,7 +45,9 @@ export function possibleContainerIds(texts: {
 
 /** The folders that other containers are given, by the mounts of this one; or a sentence with what is wrong. */
 export function foldersByMounts(config: ControllerConfig, mounts: readonly Mount[]): Parsed<Folders> {
-  const sourceOf = (path: string) => mounts.find(({ destination }) => destination === path)?.source;
+  // What lies in memory alone has no path on the host.
+  const onHost = mounts.filter(({ source }) => source.startsWith('/'));
+  const sourceOf = (path: string) => onHost.find(({ destination }) => destination === path)?.source;
   const wanted = {
     hostRecorderWorkspace: config.recorderWorkspace,
     hostServicesFolder: config.servicesFolder,

@@ -25,7 +25,7 @@ interface Source {
  */
 export function readDebianArchive(aptFolder: string): DebianArchive {
   const sources = sourceFiles(aptFolder)
-    .flatMap((file) => parseSources(file, readFileSync(file, 'utf8')))
+    .flatMap((file) => parseSources(file, readFile(file)))
     .filter(isDebian);
   const main = sources.find(({ suite }) => !suite.includes('-') && !suite.includes('/'));
   const security = sources.find(({ suite }) => /-security$|\/updates$/.test(suite));
@@ -78,12 +78,25 @@ function parseStanzas(text: string): Source[] {
   });
 }
 
+function readFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`${path} cannot be read (${why}): mend or remove what names it in apt's sources.`, { cause });
+  }
+}
+
 function words(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
 }
 
+/** As programs can fetch from: neither half an address nor a medium that may not be inserted (`cdrom:[…]/`). */
+const ADDRESS = /^[a-z][a-z0-9+.-]*:\/[^\s\p{Cc}]*$/iu;
+
 /** A repository signed by somebody else, or without Debian's main component, is not Debian's. */
-function isDebian({ components, signedBy, suite }: Source): boolean {
+function isDebian({ uri, components, signedBy, suite }: Source): boolean {
+  if (!ADDRESS.test(uri)) return false;
   const suites = /^(bookworm|trixie|forky|duke|sid|oldstable|stable|testing|unstable)(-security|-updates|\/updates)?$/;
   return components.includes('main') && suites.test(suite) && (signedBy === '' || signedBy.includes('debian-archive'));
 }
@@ -92,7 +105,7 @@ function isDebian({ components, signedBy, suite }: Source): boolean {
 function resolveMirror(uri: string): string {
   const file = /^mirror\+file:(?:\/\/)?(?<path>\/.*)$/.exec(uri)?.groups?.path;
   if (file === undefined) return uri;
-  const first = words(readFileSync(file, 'utf8').replace(/#.*$/gm, '')).find((word) => word.includes('://'));
+  const first = words(readFile(file).replace(/#.*$/gm, '')).find((word) => word.includes('://') && ADDRESS.test(word));
   if (first === undefined) throw new Error(`${file} names no mirror: add the address of a Debian mirror.`);
   return first;
 }
