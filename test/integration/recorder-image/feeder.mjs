@@ -1,8 +1,7 @@
 // The sound of a microphone that does not exist, like hardware: in real time, into a ring of the buffer's size, whether
 // anybody reads or not; what comes when the ring is full is lost. arecord reads it through a FIFO.
-//   node feeder.mjs --options <arecord's arguments>                 prints further ones: the ring's size and its period
-//   node feeder.mjs --feed <fifo> <arecord's pid> <control file> <control file> <arecord's arguments>
-// What it does can be changed while it runs: see README.md.
+//   node feeder.mjs <fifo> <arecord's pid> <control file> <control file> <arecord's arguments>
+// First it prints further arguments, a line of them: the ring's size and its period. What it does can be changed while it runs: see README.md.
 import { constants, openSync, readFileSync, writeSync } from 'node:fs';
 
 const BYTES = { S16_LE: 2, S24_3LE: 3, S24_LE: 4, S32_LE: 4 };
@@ -21,15 +20,8 @@ const PERIODS_PER_SECOND = 20;
 /** What a USB microphone's driver grants at most (sound/usb/pcm.c: buffer_bytes_max). */
 const USB_BUFFER_BYTES = 1024 * 1024;
 
-const [mode, ...rest] = process.argv.slice(2);
-if (mode === '--options') {
-  const request = requestOf(rest);
-  const bufferUs = Math.floor((bufferFrames(request) / request.rate) * 1_000_000);
-  process.stdout.write(`--buffer-time=${bufferUs} --period-size=${periodFrames(request)}\n`);
-} else {
-  const [fifo, pid, runControl, workspaceControl, ...args] = rest;
-  feed(fifo, Number(pid), [runControl, workspaceControl], requestOf(args));
-}
+const [fifo, pid, runControl, workspaceControl, ...args] = process.argv.slice(2);
+feed(fifo, Number(pid), [runControl, workspaceControl], requestOf(args));
 
 function requestOf(args) {
   const value = (option) => args[args.indexOf(option) + 1];
@@ -64,6 +56,8 @@ function feed(fifo, pid, controlPaths, request) {
   const { rate, frameBytes } = request;
   const ring = bufferFrames(request);
   const period = periodFrames(request);
+  const bufferUs = Math.floor((ring / rate) * 1_000_000);
+  writeSync(1, `--buffer-time=${bufferUs} --period-size=${period}\n`);
   const sounds = { tone: toneOf(request), silent: silenceOf, counter: counterOf(request) };
   const output = openWhenRead(fifo, pid);
   let startedAt = performance.now();
