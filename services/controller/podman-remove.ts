@@ -33,7 +33,7 @@ export async function stopAndRemove(
   api: Api,
   containerId: string,
   stopTimeoutS: number,
-  signals: StopSignals,
+  signals: StopSignals = new Map(),
 ): Promise<ActionOutcome> {
   const done: ActionOutcome = { kind: 'done', containerId: null, refusedLimits: [] };
   const ended = await end(api, containerId, stopTimeoutS, signals.get(containerId));
