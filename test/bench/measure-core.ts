@@ -9,8 +9,8 @@ import { compare, type Row } from './statistics.ts';
 
 const DEADLINE_MS = 600_000;
 const GROWTH_CYCLES = 10_000;
-/** Twice the subjects: two would be linear to the letter; the collection of garbage has its moods. */
-const LINEAR_FACTOR = 2.5;
+/** Ten times the subjects: ten would be linear to the letter; the collection of garbage has its moods. */
+const LINEAR_FACTOR = 12.5;
 
 export interface CoreResult {
   rows: Row[];
@@ -65,16 +65,24 @@ function planRows(plans: readonly Record<string, number>[]): Row[] {
       ours: of(100),
       unit: 'ms',
       bar: '≤ 1 ms',
-      holds: (ours) => ours <= 1,
+      limit: () => 1,
     }),
-    compare({ name: 'plan, 10 000 subjects', floor: null, ours: of(10_000), unit: 'ms', bar: '', holds: null }),
+    // Those of a hundred fit into the processor's cache: what it costs to leave that says nothing of the growth.
     compare({
-      name: 'plan, 20 000 subjects against 10 000',
-      floor: of(10_000),
-      ours: of(20_000),
+      name: 'plan, 10 000 subjects against 100',
+      floor: of(100),
+      ours: of(10_000),
+      unit: 'ms',
+      bar: '',
+      limit: null,
+    }),
+    compare({
+      name: 'plan, 10 000 subjects against 1000',
+      floor: of(1000),
+      ours: of(10_000),
       unit: 'ms',
       bar: `linear: ≤ ${LINEAR_FACTOR} × floor`,
-      holds: (ours, floor) => ours <= LINEAR_FACTOR * floor,
+      limit: (floor) => LINEAR_FACTOR * floor,
     }),
   ];
 }
@@ -88,6 +96,6 @@ function growthRow(mebibytes: number, cycles: number): Row {
     ours: [ours],
     unit: 'MiB',
     bar: '≤ 5 MiB',
-    holds: (value) => value <= 5,
+    limit: () => 5,
   });
 }

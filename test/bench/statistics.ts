@@ -11,8 +11,8 @@ export interface Row {
   unit: string;
   /** In words; empty: shown for information. */
   bar: string;
-  /** null: there is no bar. */
-  holds: boolean | null;
+  /** What `ours` may be; null: there is no bar. */
+  limit: number | null;
   /** 95th percentiles, of rows that are medians of several measurements. */
   floorP95: number | null;
   oursP95: number | null;
@@ -36,13 +36,13 @@ export interface Comparison {
   ours: readonly number[];
   unit: string;
   bar: string;
-  /** `ours` and `floor` are medians. */
-  holds: ((ours: number, floor: number) => boolean) | null;
+  /** The most that ours may be, from the median of the floor; null: there is no bar. */
+  limit: ((floor: number) => number) | null;
   /** Another part than the median: 1 is the worst. */
   part?: number;
 }
 
-export function compare({ name, floor, ours, unit, bar, holds, part = 0.5 }: Comparison): Row {
+export function compare({ name, floor, ours, unit, bar, limit, part = 0.5 }: Comparison): Row {
   const theirs = floor === null ? null : median(floor);
   const value = percentile(ours, part);
   return {
@@ -52,9 +52,12 @@ export function compare({ name, floor, ours, unit, bar, holds, part = 0.5 }: Com
     ratio: theirs === null ? null : value / theirs,
     unit,
     bar,
-    holds: holds === null ? null : holds(value, theirs ?? Number.NaN),
+    limit: limit === null ? null : limit(theirs ?? Number.NaN),
     floorP95: floor === null ? null : percentile(floor, 0.95),
     oursP95: percentile(ours, 0.95),
     n: ours.length,
   };
 }
+
+/** null: there is no bar. */
+export const holds = ({ ours, limit }: Row): boolean | null => (limit === null ? null : ours <= limit);

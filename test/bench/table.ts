@@ -1,5 +1,5 @@
 /** The result on a terminal. */
-import type { Row } from './statistics.ts';
+import { holds, type Row } from './statistics.ts';
 
 const HEADINGS = ['what', 'floor', 'ours', 'ratio', 'p95', 'n', 'bar', ''];
 
@@ -21,7 +21,7 @@ const isText = (column: number): boolean => column === 0 || column >= 6;
 
 function cellsOf(row: Row): string[] {
   const value = (of: number | null): string => (of === null ? '–' : `${round(of)} ${row.unit}`.trim());
-  const verdict = row.holds === null ? '' : row.holds ? 'holds' : 'DOES NOT HOLD';
+  const verdict = holds(row) === null ? '' : holds(row) ? 'holds' : `DOES NOT HOLD, ${excess(row)}`;
   return [
     row.name,
     value(row.floor),
@@ -32,6 +32,11 @@ function cellsOf(row: Row): string[] {
     row.bar === '' ? '(to compare)' : row.bar,
     verdict,
   ];
+}
+
+/** By how much a bar is missed. */
+export function excess({ ours, limit, unit }: Row): string {
+  return ['by', round(ours - (limit ?? ours)), unit].join(' ').trim();
 }
 
 /** Three digits are as many as such a measurement is worth. */
