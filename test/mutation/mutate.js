@@ -63,6 +63,8 @@ if (unknownFiles.length > 0) {
   );
   process.exit(64);
 }
+/** As they were when this began: somebody may be writing. */
+const sources = new Map(CORE.map((path) => [path, readFileSync(path, 'utf8')]));
 /** Every one stands for one mutant that may live. */
 const explanations = JSON.parse(readFileSync(join(import.meta.dirname, 'survivors.json'), 'utf8'));
 
@@ -95,9 +97,9 @@ async function instrument() {
     ...silent,
     ...Object.fromEntries(['Trace', 'Debug', 'Info'].map((name) => [`is${name}Enabled`, () => false])),
   };
-  const sources = CORE.map((name) => ({ name, mutate: true, content: readFileSync(name, 'utf8') }));
+  const inputs = [...sources].map(([name, content]) => ({ name, mutate: true, content }));
   const options = { plugins: null, excludedMutations: EXCLUDED, ignorers: [], noHeader: false };
-  const { files, mutants } = await new Instrumenter(logger).instrument(sources, options);
+  const { files, mutants } = await new Instrumenter(logger).instrument(inputs, options);
   return { files, mutants: mutants.filter(({ status }) => status !== 'Ignored') };
 }
 
@@ -208,8 +210,9 @@ async function tryAll(program, mutants, { isStatic, isPrepared, tests }) {
       if (nowMs - toldMs > 10_000) {
         toldMs = nowMs;
         const alive = results.filter(({ killedBy }) => killedBy === null).length;
+        const restS = (((nowMs - beganMs) / results.length) * (mutants.length - results.length)) / 1000;
         console.log(
-          `${results.length} of ${mutants.length} tried in ${((nowMs - beganMs) / 1000).toFixed(0)} s, ${alive} live`,
+          `${results.length} of ${mutants.length} tried in ${((nowMs - beganMs) / 1000).toFixed(0)} s, ${alive} live, about ${restS.toFixed(0)} s to go`,
         );
       }
     }
@@ -227,7 +230,8 @@ function killerOf(answer) {
 
 /** What a mutant is, in words that do not change when lines above it do. */
 function describe({ fileName, location, mutatorName, replacement }) {
-  const lines = readFileSync(fileName, 'utf8')
+  const lines = sources
+    .get(fileName)
     .split('\n')
     .slice(location.start.line, location.end.line + 1);
   const short = (text) => text.replace(/\s+/g, ' ').trim().slice(0, 120);

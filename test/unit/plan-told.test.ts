@@ -30,11 +30,12 @@ function wished(given: Partial<SpecInput> = {}): Wish {
   return first;
 }
 const columns = (given: Parameters<typeof deviceRow>[1]) => wished({ rows: [deviceRow(ID, given)] });
-const RUN = wished();
-const OFF = columns({ enabled: false });
-const FLAPPING = wished({ flapping: new Map([[ID, { count: 5, untilMs: 9000 }]]) });
-const BLOCKED = columns({ profileSlug: 'gone' });
-const UNKNOWN = wished({ present: new Map(), unknown: new Set([ID]) });
+// Made anew for each test: what is made while a file is loaded costs the mutation tests a thread of their own.
+const toRun = () => wished();
+const toOff = () => columns({ enabled: false });
+const toFlapping = () => wished({ flapping: new Map([[ID, { count: 5, untilMs: 9000 }]]) });
+const toBlocked = () => columns({ profileSlug: 'gone' });
+const toUnread = () => wished({ present: new Map(), unknown: new Set([ID]) });
 
 const ENTRY = catalogueEntrySchema.parse({
   name: 'helper',
@@ -61,49 +62,49 @@ function told(wish: Wish, containers: readonly ObservedContainer[] = [], given: 
 const statuses = (...given: Parameters<typeof status>) => ({
   statuses: new Map([[SUBJECT, reading(status(...given))]]),
 });
-const live = (given: Partial<ObservedContainer> = {}) => containerOf(RUN, given);
+const live = (given: Partial<ObservedContainer> = {}) => containerOf(toRun(), given);
 
 describe('a change is in effect', () => {
   const away = { containers: failed<ObservedContainer[]>('away', 2000) };
   const inEffect = ({ observedGeneration }: Outcome) => observedGeneration === 1;
 
   test.each<[string, boolean, () => Outcome]>([
-    ['switched off', true, () => told(OFF)],
-    ['switched off, and still running', false, () => told(OFF, [live()])],
-    ['switched off, and the engine away', false, () => told(OFF, [], away)],
-    ['blocked', true, () => told(BLOCKED)],
-    ['blocked, and what runs goes on', true, () => told(BLOCKED, [live()])],
-    ['on hold, and of what runs nothing is known', false, () => told(FLAPPING, [live()])],
-    ['on hold', false, () => told(FLAPPING)],
-    ['on hold, and what runs goes on', false, () => told(FLAPPING, [live()], statuses(5))],
-    ['to be started', false, () => told(RUN)],
+    ['switched off', true, () => told(toOff())],
+    ['switched off, and still running', false, () => told(toOff(), [live()])],
+    ['switched off, and the engine away', false, () => told(toOff(), [], away)],
+    ['blocked', true, () => told(toBlocked())],
+    ['blocked, and what runs goes on', true, () => told(toBlocked(), [live()])],
+    ['on hold, and of what runs nothing is known', false, () => told(toFlapping(), [live()])],
+    ['on hold', false, () => told(toFlapping())],
+    ['on hold, and what runs goes on', false, () => told(toFlapping(), [live()], statuses(5))],
+    ['to be started', false, () => told(toRun())],
     ['the image is missing', true, () => told(wished({ recorderImage: { reference: REFERENCE, id: null } }))],
-    ['being started', false, () => told(RUN, [], { inFlight: new Map([[SUBJECT, 'run']]) })],
+    ['being started', false, () => told(toRun(), [], { inFlight: new Map([[SUBJECT, 'run']]) })],
     ['missed by the last look', false, () => told(wished({ missing: new Set([ID]) }))],
     ['running with other settings', false, () => told(columns({ restartToken: 'x' }), [live()])],
-    ['one too many', false, () => told(RUN, [live({ id: 'a' }), live({ id: 'b' })])],
-    ['ended', false, () => told(RUN, [live({ state: 'ended', exitCode: 3 })])],
-    ['found running, seen once', false, () => told(RUN, [live()], statuses(5))],
-    ['without room', true, () => told(RUN, [live()], statuses(5, { state: 'no_space', reason: 'DiskFull' }))],
-    ['trying again', false, () => told(RUN, [live()], statuses(5, { state: 'retrying', reason: 'Busy' }))],
-    ['the engine is away, and it records', false, () => told(RUN, [], { ...away, ...statuses(5) })],
+    ['one too many', false, () => told(toRun(), [live({ id: 'a' }), live({ id: 'b' })])],
+    ['ended', false, () => told(toRun(), [live({ state: 'ended', exitCode: 3 })])],
+    ['found running, seen once', false, () => told(toRun(), [live()], statuses(5))],
+    ['without room', true, () => told(toRun(), [live()], statuses(5, { state: 'no_space', reason: 'DiskFull' }))],
+    ['trying again', false, () => told(toRun(), [live()], statuses(5, { state: 'retrying', reason: 'Busy' }))],
+    ['the engine is away, and it records', false, () => told(toRun(), [], { ...away, ...statuses(5) })],
     ['a service that runs', true, () => told(service(), [containerOf(service())])],
   ])('%s: %s', (_name, expected, outcome) => {
     expect(inEffect(outcome())).toBe(expected);
   });
 
   test('when what we started gives its first sound; of what ran before, when it goes on', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     machine.look();
     machine.nowMs = 250;
     expect(machine.look().outcomes[0]).toMatchObject({ phase: 'recording', observedGeneration: 1 });
-    const adopting = createMachine([RUN]);
+    const adopting = createMachine([toRun()]);
     adopting.containers = [live()];
     adopting.statusOf = () => reading(status(5));
     expect(adopting.look().outcomes[0]).toMatchObject({ phase: 'recording', observedGeneration: 0 });
     // Also if it was on hold, or the engine away, when it was first seen.
-    for (const first of [{ wishes: [FLAPPING] }, { containers: failed<ObservedContainer[]>('away', 0) }]) {
-      const held = createMachine([RUN]);
+    for (const first of [{ wishes: [toFlapping()] }, { containers: failed<ObservedContainer[]>('away', 0) }]) {
+      const held = createMachine([toRun()]);
       held.containers = [live()];
       held.statusOf = () => reading(status(5));
       held.look(first);
@@ -128,13 +129,13 @@ describe('with the engine away', () => {
 
 describe('what is done is said', () => {
   test('while it is under way', () => {
-    const flying = (kind: 'run' | 'remove') => told(RUN, [], { inFlight: new Map([[SUBJECT, kind]]) });
+    const flying = (kind: 'run' | 'remove') => told(toRun(), [], { inFlight: new Map([[SUBJECT, kind]]) });
     expect(flying('run')).toMatchObject({ kind: 'wait', phase: 'starting', message: 'Starting.' });
     expect(flying('remove')).toMatchObject({ kind: 'wait', phase: 'stopping', message: 'Stopping.' });
   });
 
   test('and a stalled one is called so until it is gone', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     machine.containers = [live()];
     machine.statusOf = () => reading(null);
     machine.look();
@@ -149,15 +150,15 @@ describe('what is done is said', () => {
 
   test('in the phase that follows from it', () => {
     const ended = (given: Partial<ObservedContainer> = {}) => [live({ state: 'ended', exitCode: 3, ...given })];
-    expect(told(RUN, ended())).toMatchObject({ kind: 'remove', phase: 'backoff', reason: 'Crashed' });
-    expect(told(RUN, [live({ state: 'created' })])).toMatchObject({ phase: 'starting', reason: 'NeverStarted' });
+    expect(told(toRun(), ended())).toMatchObject({ kind: 'remove', phase: 'backoff', reason: 'Crashed' });
+    expect(told(toRun(), [live({ state: 'created' })])).toMatchObject({ phase: 'starting', reason: 'NeverStarted' });
     for (const state of ['created', 'ended', 'live'] as const)
-      expect(told(OFF, [live({ state })])).toMatchObject({ kind: 'remove', phase: 'stopping' });
-    expect(told(RUN)).toMatchObject({ kind: 'run', phase: 'starting', reason: 'Starting', message: 'Starting.' });
+      expect(told(toOff(), [live({ state })])).toMatchObject({ kind: 'remove', phase: 'stopping' });
+    expect(told(toRun())).toMatchObject({ kind: 'run', phase: 'starting', reason: 'Starting', message: 'Starting.' });
   });
 
   test('the moment a list is as old as our own last action, it tells nothing', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     machine.look();
     machine.nowMs = 500;
     const told = (startedAtMs: number) => machine.look({ containers: reading([], startedAtMs) }).outcomes[0]?.reason;
@@ -178,27 +179,27 @@ describe('one too many', () => {
   });
 
   test('of one that is on hold: it is told as on hold', () => {
-    expect(told(FLAPPING, pair)).toMatchObject({ kind: 'remove', phase: 'backoff', reason: 'FlappingPlug' });
+    expect(told(toFlapping(), pair)).toMatchObject({ kind: 'remove', phase: 'backoff', reason: 'FlappingPlug' });
   });
 });
 
 describe('on hold', () => {
   test('without a container: blocked where a person must act, else it waits; it is looked at when it may be over', () => {
-    expect(told(BLOCKED)).toMatchObject({ kind: 'blocked', phase: 'blocked', reason: 'ProfileMissing' });
-    expect(told(FLAPPING)).toMatchObject({ kind: 'wait', phase: 'backoff', reason: 'FlappingPlug' });
-    expect(plan(planInput({ wishes: [FLAPPING] })).deadlineMs).toBe(9000);
-    for (const wish of [BLOCKED, UNKNOWN]) expect(plan(planInput({ wishes: [wish] })).deadlineMs).toBeNull();
+    expect(told(toBlocked())).toMatchObject({ kind: 'blocked', phase: 'blocked', reason: 'ProfileMissing' });
+    expect(told(toFlapping())).toMatchObject({ kind: 'wait', phase: 'backoff', reason: 'FlappingPlug' });
+    expect(plan(planInput({ wishes: [toFlapping()] })).deadlineMs).toBe(9000);
+    for (const wish of [toBlocked(), toUnread()]) expect(plan(planInput({ wishes: [wish] })).deadlineMs).toBeNull();
   });
 
   test('what runs is said to record only while it does', () => {
-    expect(told(FLAPPING, [live()], statuses(5))).toMatchObject({ kind: 'keep', phase: 'recording' });
-    expect(told(FLAPPING, [live()], statuses(5)).message).toContain('goes on as it is');
-    expect(told(FLAPPING, [live()], statuses(5, { state: 'starting' }))).toMatchObject({ phase: 'backoff' });
-    expect(told(FLAPPING, [live()])).toMatchObject({ kind: 'keep', phase: 'backoff' });
+    expect(told(toFlapping(), [live()], statuses(5))).toMatchObject({ kind: 'keep', phase: 'recording' });
+    expect(told(toFlapping(), [live()], statuses(5)).message).toContain('goes on as it is');
+    expect(told(toFlapping(), [live()], statuses(5, { state: 'starting' }))).toMatchObject({ phase: 'backoff' });
+    expect(told(toFlapping(), [live()])).toMatchObject({ kind: 'keep', phase: 'backoff' });
   });
 
   test('warns once, though something is cleared away meanwhile', () => {
-    const machine = createMachine([FLAPPING]);
+    const machine = createMachine([toFlapping()]);
     machine.containers = [live()];
     machine.advance(500);
     machine.containers = [...machine.containers, live({ id: 'z', state: 'created' })];
@@ -229,13 +230,13 @@ describe('what runs', () => {
   });
 
   test('that we started, is starting until it advances, whatever it says; one from before is believed', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     machine.statusOf = () => reading(status(0));
     machine.look();
     machine.nowMs = 250;
     expect(machine.look()).toMatchObject({ outcomes: [{ phase: 'starting', observedGeneration: 0 }], deadlineMs: 500 });
-    expect(told(RUN, [live()], statuses(0))).toMatchObject({ phase: 'recording' });
-    expect(told(RUN, [live()], statuses(0, { state: 'starting' }))).toMatchObject({ phase: 'starting' });
+    expect(told(toRun(), [live()], statuses(0))).toMatchObject({ phase: 'recording' });
+    expect(told(toRun(), [live()], statuses(0, { state: 'starting' }))).toMatchObject({ phase: 'starting' });
   });
 
   test('adds what a person should know: that another rate is recorded, that an update waits', () => {
@@ -277,7 +278,7 @@ describe('who holds a microphone', () => {
   const held = wished({ holders: new Map([[ID, 'pulseaudio']]) });
   test.each([
     [11, held, /^pulseaudio holds/],
-    [11, RUN, /PulseAudio and PipeWire/],
+    [11, toRun(), /PulseAudio and PipeWire/],
     [3, held, /^It ended with code 3/],
   ])('is said where it was busy, and is known (exit code %i)', (exitCode, wish, sentence) => {
     const machine = createMachine([wish]);
@@ -289,20 +290,20 @@ describe('who holds a microphone', () => {
 
 describe('events', () => {
   test('tell a life once: what a person did, what the recorder does, what went wrong', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     machine.advance(100_000);
-    machine.wishes = [OFF];
+    machine.wishes = [toOff()];
     machine.advance(110_000);
     machine.wishes = [columns({ enrollmentStatus: 'ignored' })];
     machine.advance(120_000);
     machine.wishes = [wished({ present: new Map() })];
     machine.advance(130_000);
-    machine.wishes = [BLOCKED];
+    machine.wishes = [toBlocked()];
     machine.advance(140_000);
-    machine.wishes = [RUN];
+    machine.wishes = [toRun()];
     machine.started = { state: 'ended', exitCode: 13 };
     machine.advance(150_000);
-    machine.wishes = [BLOCKED];
+    machine.wishes = [toBlocked()];
     machine.advance(160_000);
     machine.wishes = [service()];
     machine.started = {};
@@ -353,7 +354,7 @@ describe('events', () => {
   });
 
   test('tell of refused limits once, in words of their own', () => {
-    const machine = createMachine([RUN]);
+    const machine = createMachine([toRun()]);
     const refused = ['OomScoreRefused', 'CpuLimitRefused'].map((reason) => ({ reason, message: `${reason}.` }));
     machine.end = () => ({ kind: 'done', containerId: null, refusedLimits: refused });
     const all = [0, 1, 250, 500].flatMap((nowMs) => {

@@ -3,13 +3,15 @@ import { describe, expect, test } from 'vitest';
 import { plan } from '../../services/controller/plan.ts';
 import type { Outcome, PlanInput } from '../../services/controller/plan-outcome.ts';
 import { wishes } from '../../services/controller/spec.ts';
-import type { ObservedContainer } from '../../services/controller/world.ts';
+import type { ObservedContainer, Wish } from '../../services/controller/world.ts';
 import { containerOf, failed, planInput, reading, specInput, status } from './sample-world.ts';
 
-const WISHES = wishes(specInput());
-const [WISH] = WISHES;
-if (WISH === undefined) throw new Error('the sample wishes nothing');
-const SUBJECT = WISH.subject;
+const SUBJECT = 'recorder:2752-0007-000-0000';
+function wished(): Wish {
+  const [wish] = wishes(specInput());
+  if (wish?.subject !== SUBJECT) throw new Error('the sample wishes something else');
+  return wish;
+}
 
 /** One cycle after another over the same memory, a second apart. */
 function tell(...steps: Partial<PlanInput>[]): Outcome {
@@ -17,7 +19,7 @@ function tell(...steps: Partial<PlanInput>[]): Outcome {
   let outcome: Outcome | undefined;
   for (const [index, step] of steps.entries()) {
     const nowMs = 2000 + index * 1000;
-    const result = plan(planInput({ wishes: WISHES, containers: reading([], nowMs), ...step, nowMs, memory }));
+    const result = plan(planInput({ wishes: [wished()], containers: reading([], nowMs), ...step, nowMs, memory }));
     memory = result.memory;
     [outcome] = result.outcomes;
   }
@@ -25,7 +27,7 @@ function tell(...steps: Partial<PlanInput>[]): Outcome {
   return outcome;
 }
 
-const container = (given: Partial<ObservedContainer> = {}) => containerOf(WISH, given);
+const container = (given: Partial<ObservedContainer> = {}) => containerOf(wished(), given);
 const seen = (given: Partial<ObservedContainer>, nowMs = 2000) => ({ containers: reading([container(given)], nowMs) });
 
 describe('one that has ended', () => {
