@@ -12,6 +12,9 @@ import { containerOf, planInput, reading, status } from './sample-world.ts';
 /** Between an action and the look at what it came to. */
 const ACTION_MS = 1;
 
+/** More than any life here takes. */
+const MOST_LOOKS = 2000;
+
 export function createMachine(wishes: readonly Wish[], given: Partial<PlanInput> = {}) {
   let memory = emptyPlanMemory;
   let results: PlanInput['results'] = [];
@@ -78,7 +81,8 @@ export function createMachine(wishes: readonly Wish[], given: Partial<PlanInput>
 
   /** As the loop does: after what was done, and when the plan asks for it. */
   function advance(untilMs: number): typeof machine {
-    for (;;) {
+    for (let looks = 0; ; looks += 1) {
+      if (looks > MOST_LOOKS) throw new Error(`it does not come to rest: ${machine.did.slice(-4).join(', ')}`);
       const { actions, deadlineMs } = look();
       const nextMs = actions.length > 0 ? machine.nowMs + ACTION_MS : (deadlineMs ?? Number.POSITIVE_INFINITY);
       if (nextMs <= machine.nowMs) throw new Error(`asked to look again at ${nextMs}, and it is ${machine.nowMs}`);
