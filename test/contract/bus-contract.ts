@@ -91,12 +91,14 @@ export function describeBus(implementation: string, open: () => Promise<BusHarne
       await start();
       const { outage } = harness;
       if (outage === null) return expect(harness.bus.dependency().state).toBe('up');
-      await harness.readLogs();
+      const heard = await harness.hearHeartbeats();
+      const reader = await harness.readLogs();
       await outage.goAway();
       await harness.until('it is down', () => harness.bus.dependency().state === 'down');
       expect(await harness.settle(harness.bus.publish(HEARTBEAT))).toBe(false);
       expect(await harness.settle(harness.bus.publishLogs([line('lost')]))).toBe(false);
       expect(await harness.settle(harness.bus.logListeners())).toBe(0);
+      expect([heard, reader.lines]).toEqual([[], []]);
       const before = nudges;
       await outage.comeBack();
       await subscribed(before);

@@ -316,14 +316,17 @@ function describeScans({ harness, ask, start, listed, recordable, recordableBoth
     expect((await ask()).dependency.state).toBe('up');
   });
 
-  test('a replug while scans fail is found when they work again', async () => {
+  test('a replug while scans fail is not told, and found when they work again', async () => {
     await start();
     harness().plug(1, 'A1');
     const before = await recordable();
     harness().breakScans();
     await harness().until('the scan fails', async () => !(await ask()).reading.ok);
+    const told = (await ask()).changes;
     harness().unplug(1);
     harness().plug(1, 'A1');
+    await harness().pass();
+    expect(await ask()).toMatchObject({ changes: told, reading: { ok: false } });
     harness().mendScans();
     await harness().until('it works again', async () => (await ask()).reading.ok);
     expect((await recordable()).incarnation).not.toBe(before.incarnation);
