@@ -106,6 +106,7 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     const virtual = virtualMicrophones({
       wanted: settings.virtualMicrophones,
       scan: observed.scan,
+      wasPlugged: desired.devices.some((row) => row.vendorId === VIRTUAL_VENDOR_ID && row.status === 'online'),
       // By our own last cycle: rows may still tell of what recorded before a reboot.
       realRecording: isRealRecording(snapshot.devices),
       memory: virtualMemory,

@@ -25,6 +25,8 @@ export const AUTO_WAIT_MS = 5000;
 export interface VirtualInput {
   wanted: VirtualMicrophones;
   scan: Reading<Microphone[]>;
+  /** One was there for the controller before this one: what records goes on. */
+  wasPlugged: boolean;
   /** Some real microphone records. */
   realRecording: boolean;
   memory: VirtualMemory;
@@ -43,9 +45,10 @@ export function virtualMicrophones(input: VirtualInput): {
     return { microphones, memory: input.memory, deadlineMs: null };
   }
   const firstLookMs = input.memory.firstLookMs ?? nowMs;
+  const isPlugged = input.memory.firstLookMs === null ? input.wasPlugged : input.memory.plugged;
   const realThere = input.scan.ok && input.scan.value.some((microphone) => microphone.sound !== null);
-  const retired = input.memory.retired || input.realRecording || (realThere && !input.memory.plugged);
-  const plugged = !retired && (input.memory.plugged || nowMs - firstLookMs >= AUTO_WAIT_MS);
+  const retired = input.memory.retired || input.realRecording || (realThere && !isPlugged);
+  const plugged = !retired && (isPlugged || nowMs - firstLookMs >= AUTO_WAIT_MS);
   return {
     microphones: plugged ? [virtualMicrophone(1)] : [],
     memory: { firstLookMs, plugged, retired },

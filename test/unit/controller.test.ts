@@ -133,6 +133,21 @@ describe('a station', () => {
 });
 
 describe('a virtual microphone', () => {
+  test('that records goes on when the controller is restarted', async () => {
+    const { clock, state, make } = station({ virtualMicrophones: { kind: 'auto' } });
+    const first = make();
+    first.start();
+    await clock.advance(10_000);
+    const before = state.containers.map(({ id }) => id);
+    expect(before).toHaveLength(1);
+    await first.stop();
+    make().start();
+    for (let looks = 0; looks < 20; looks += 1) {
+      await clock.advance(500);
+      expect(state.containers.map(({ id }) => id)).toEqual(before);
+    }
+  });
+
   test('goes as soon as a real one records, not at the next tick', async () => {
     const { clock, state, ports, make } = station({ virtualMicrophones: { kind: 'auto' } });
     make().start();
