@@ -36,8 +36,6 @@ export function createLoop({ clock, tickMs, cycle }: LoopOptions): Loop {
   };
 
   const begin = (): void => {
-    if (stopped || running !== null) return;
-    cancelTimer();
     woken = false;
     lastStartMs = clock.nowMs();
     const isTick = lastStartMs >= nextTickMs;
@@ -58,13 +56,9 @@ export function createLoop({ clock, tickMs, cycle }: LoopOptions): Loop {
       schedule(nextTickMs);
     },
     wake() {
-      if (stopped) return;
-      const first = !woken;
       woken = true;
-      if (!first || running !== null) return;
-      const earliestMs = lastStartMs + MIN_CYCLE_GAP_MS;
-      if (clock.nowMs() >= earliestMs) begin();
-      else schedule(earliestMs);
+      // During a cycle no timer runs, so that no two cycles ever do.
+      if (!stopped && running === null) schedule(lastStartMs + MIN_CYCLE_GAP_MS);
     },
     async stop() {
       stopped = true;

@@ -190,11 +190,15 @@ async function tryAll(program, mutants, { isStatic, isPrepared, tests }) {
         worker = await openWorker(program, fresh ? mutant.id : undefined);
       }
       const visiting = byDuration.filter(
-        ([, { mutants: visited }]) => everywhere.has(mutant.id) || visited.includes(mutant.id),
+        ([, { visits }]) => everywhere.has(mutant.id) || visits[mutant.id] !== undefined,
       );
       const seeds = { from: 1, count: isExplained(mutant) ? explainedSeedCount : seedCount };
       const answer = worker.loaded
-        ? await worker.ask({ mutant: mutant.id, tests: visiting.map(([name]) => name), seeds })
+        ? await worker.ask({
+            mutant: mutant.id,
+            tests: visiting.map(([name, { visits }]) => ({ name, visits: visits[mutant.id] ?? 0 })),
+            seeds,
+          })
         : { killedBy: `it does not load: ${worker.why}` };
       results.push({
         mutant,
@@ -205,7 +209,7 @@ async function tryAll(program, mutants, { isStatic, isPrepared, tests }) {
         await worker.close();
         worker = null;
       }
-      if (values.verbose && killerOf(answer) === null) console.log(`lives: ${JSON.stringify(describe(mutant))}`);
+      if (values.verbose) console.log(`${killerOf(answer) ?? 'it lives'}: ${JSON.stringify(describe(mutant))}`);
       const nowMs = performance.now();
       if (nowMs - toldMs > 10_000) {
         toldMs = nowMs;

@@ -31,8 +31,16 @@ interface Stryker {
 
 /** Set by the thread before this was loaded. */
 const stryker = (globalThis as unknown as { __stryker__: Stryker }).__stryker__;
-/** Loops without end are ended by this many visits of the mutant. */
-const HIT_LIMIT = 3_000_000;
+/** Loops without end are ended by this many visits of the mutant: in a world, and in a test for each visit without a mutant. */
+const WORLD_HIT_LIMIT = 3_000_000;
+const HIT_FACTOR = 100;
+const LEAST_HIT_LIMIT = 10_000;
+
+interface SurveyedTest {
+  ms: number;
+  /** Mutant → how often. */
+  visits: Record<string, number>;
+}
 
 /**
  * Without any mutant: which are visited while this is loaded (`isStatic`), which while tests prepare what they share
@@ -41,9 +49,9 @@ const HIT_LIMIT = 3_000_000;
 export async function survey(): Promise<{
   isStatic: string[];
   isPrepared: string[];
-  tests: Record<string, { ms: number; mutants: string[] }>;
+  tests: Record<string, SurveyedTest>;
 }> {
-  const tests: Record<string, { ms: number; mutants: string[] }> = {};
+  const tests: Record<string, SurveyedTest> = {};
   const outsideOfTests = (): string[] => Object.keys(stryker.mutantCoverage?.static ?? {});
   const atLoad = outsideOfTests();
   const cases = collect();
@@ -53,34 +61,35 @@ export async function survey(): Promise<{
     const beganMs = performance.now();
     await run();
     const ms = performance.now() - beganMs;
-    tests[name] = { ms, mutants: Object.keys(stryker.mutantCoverage?.perTest[name] ?? {}) };
+    tests[name] = { ms, visits: stryker.mutantCoverage?.perTest[name] ?? {} };
   }
   stryker.currentTestId = undefined;
   return { isStatic: atLoad, isPrepared, tests };
 }
 
-/** Who kills this mutant: a test's name, or a seed; null: it lives. */
+/** Who kills this mutant, of these tests in this order, then of these worlds: a test's name, or a seed; null: it lives. */
 export async function attempt(
   mutant: string,
-  tests: readonly string[],
+  tests: readonly { name: string; visits: number }[],
   seeds: { from: number; count: number },
 ): Promise<string | null> {
   stryker.activeMutant = mutant;
   stryker.hitCount = 0;
-  stryker.hitLimit = HIT_LIMIT;
+  stryker.hitLimit = WORLD_HIT_LIMIT;
   try {
-    const wanted = new Set(tests);
-    const cases = collect();
-    if (cases.length === 1) return cases[0]?.name ?? null;
-    for (const { name, run } of cases) {
-      if (!wanted.has(name)) continue;
+    const cases = new Map(collect().map(({ name, run }) => [name, run]));
+    for (const { name, visits } of tests) {
+      const run = cases.get(name);
+      if (run === undefined) return `${name}: it cannot be prepared`;
       stryker.hitCount = 0;
+      stryker.hitLimit = Math.max(LEAST_HIT_LIMIT, visits * HIT_FACTOR);
       try {
         await run();
       } catch {
         return name;
       }
     }
+    stryker.hitLimit = WORLD_HIT_LIMIT;
     for (let seed = seeds.from; seed < seeds.from + seeds.count; seed += 1) {
       stryker.hitCount = 0;
       const { failure } = await simulate(seed);

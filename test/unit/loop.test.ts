@@ -8,11 +8,28 @@ const TICK_MS = 30_000;
 /** Cycles take as long as is said, and ask for what is said. */
 function watchedLoop(given: { lastsMs?: number; deadline?: (nowMs: number) => number | null } = {}) {
   const clock = createManualClock();
+  /** Timers of the loop that are still to come. */
+  const pending = new Set<object>();
+  const watched = {
+    ...clock,
+    timer(delayMs: number, run: () => void) {
+      const one = {};
+      pending.add(one);
+      const cancel = clock.timer(delayMs, () => {
+        pending.delete(one);
+        run();
+      });
+      return () => {
+        pending.delete(one);
+        cancel();
+      };
+    },
+  };
   const cycles: { atMs: number; isTick: boolean }[] = [];
   let running = 0;
   let most = 0;
   const loop = createLoop({
-    clock,
+    clock: watched,
     tickMs: TICK_MS,
     async cycle(isTick) {
       cycles.push({ atMs: clock.nowMs(), isTick });
@@ -24,7 +41,7 @@ function watchedLoop(given: { lastsMs?: number; deadline?: (nowMs: number) => nu
       return given.deadline?.(clock.nowMs()) ?? null;
     },
   });
-  return { clock, loop, cycles, times: () => cycles.map(({ atMs }) => atMs), most: () => most };
+  return { clock, loop, cycles, pending, times: () => cycles.map(({ atMs }) => atMs), most: () => most };
 }
 
 describe('the loop', () => {
@@ -80,8 +97,9 @@ describe('the loop', () => {
   });
 
   test('stopped: waits for the cycle that runs, begins no other, and is deaf', async () => {
-    const { clock, loop, times } = watchedLoop({ lastsMs: 250 });
+    const { clock, loop, pending, times } = watchedLoop({ lastsMs: 250 });
     loop.wake();
+    expect(pending.size).toBe(0);
     await clock.advance(1000);
     expect(times()).toEqual([]);
     loop.start();
@@ -96,7 +114,18 @@ describe('the loop', () => {
     await clock.advance(100);
     expect(ended).toBe(true);
     loop.wake();
+    // Nothing is left that would keep a process alive.
+    expect(pending.size).toBe(0);
     await clock.advance(3 * TICK_MS);
     expect(times()).toEqual([1000]);
+  });
+
+  test('stopped between two cycles: no timer is left', async () => {
+    const { clock, loop, pending } = watchedLoop();
+    loop.start();
+    await clock.advance(5000);
+    expect(pending.size).toBe(1);
+    await loop.stop();
+    expect(pending.size).toBe(0);
   });
 });

@@ -499,7 +499,8 @@ describe('updates', () => {
     const { cycle, finish } = station({ wishes: [wished], image });
     let result = cycle(0, {});
     for (const id of ['c1', 'c2']) {
-      for (let nowMs = 1000; result.actions[0]?.kind !== 'run'; nowMs += 1000) result = cycle(nowMs, {});
+      for (let nowMs = 1000; nowMs < 9000 && result.actions[0]?.kind !== 'run'; nowMs += 1000)
+        result = cycle(nowMs, {});
       finish(result.actions[0], { ...done, containerId: id }, 1);
       result = cycle(100_000, {
         containers: reading([containerOf(wished, { id, imageId: current.id, state: 'ended', exitCode: 1 })], 100_000),
