@@ -46,7 +46,7 @@ export function possibleContainerIds(texts: {
 /** The folders that other containers are given, by the mounts of this one; or a sentence with what is wrong. */
 export function foldersByMounts(config: ControllerConfig, mounts: readonly Mount[]): Parsed<Folders> {
   // What lies in memory alone has no path on the host.
-  const onHost = mounts.filter(({ source }) => source.startsWith('/'));
+  const onHost = mounts.filter(({ source }) => /^\/\P{Cc}*$/u.test(source));
   const sourceOf = (path: string) => onHost.find(({ destination }) => destination === path)?.source;
   const wanted = {
     hostRecorderWorkspace: config.recorderWorkspace,

@@ -4,6 +4,6 @@
 export function numberOrText(value: string): number | string {
   const plain = value.trim().replace(',', '.');
   const number = /^[+-]?\d+(\.\d+)?$/.test(plain) ? Number(plain) : Number.NaN;
-  // Hundreds of digits are beyond all numbers; as text they are told as they were typed.
-  return Number.isFinite(number) ? number : value;
+  // Hundreds of digits are beyond all numbers; as text they are told as they were typed. Minus nothing is nothing.
+  return Number.isFinite(number) ? number + 0 : value;
 }
