@@ -170,10 +170,10 @@ async function surveyTests(program) {
 }
 
 /** Each mutant is tried by the tests that visit it, the quickest first, then by worlds; what is explained at the end. */
-async function tryAll(program, mutants, { isStatic, isPrepared, tests }) {
-  const atLoad = new Set(isStatic);
+async function tryAll(program, mutants, { isStatic: loading, isPrepared, tests }) {
+  const atLoad = new Set(loading);
   // What is prepared may be used by any test.
-  const everywhere = new Set([...isStatic, ...isPrepared]);
+  const everywhere = new Set([...loading, ...isPrepared]);
   const byDuration = Object.entries(tests).sort(([, a], [, b]) => a.ms - b.ms);
   const explained = new Set(explanations.map(keyOf));
   const isExplained = (mutant) => explained.has(keyOf(describe(mutant)));
@@ -183,32 +183,31 @@ async function tryAll(program, mutants, { isStatic, isPrepared, tests }) {
   let toldMs = beganMs;
   const work = async () => {
     let worker = null;
-    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-      const fresh = atLoad.has(mutant.id);
-      if (fresh || worker === null) {
-        await worker?.close();
-        worker = await openWorker(program, fresh ? mutant.id : undefined);
-      }
-      const visiting = byDuration.filter(
-        ([, { visits }]) => everywhere.has(mutant.id) || visits[mutant.id] !== undefined,
-      );
+    const ask = async (mutant, tests) => {
+      const isFirst = worker === null;
+      worker ??= await openWorker(program, atLoad.has(mutant.id) ? mutant.id : undefined);
       const seeds = { from: 1, count: isExplained(mutant) ? explainedSeedCount : seedCount };
       const answer = worker.loaded
-        ? await worker.ask({
-            mutant: mutant.id,
-            tests: visiting.map(([name, { visits }]) => ({ name, visits: visits[mutant.id] ?? 0 })),
-            seeds,
-          })
+        ? await worker.ask({ mutant: mutant.id, tests, seeds })
         : { killedBy: `it does not load: ${worker.why}` };
-      results.push({
-        mutant,
-        killedBy: killerOf(answer),
-        tests: visiting.length,
-      });
-      if (fresh || answer === null || answer.failedToLoad !== undefined) {
-        await worker.close();
-        worker = null;
-      }
+      const isBroken = answer === null || answer.failedToLoad !== undefined;
+      if (isBroken) await close();
+      // What an earlier mutant left behind may have broken the thread: that is no verdict on this one.
+      return isBroken && !isFirst ? ask(mutant, tests) : answer;
+    };
+    const close = async () => {
+      await worker?.close();
+      worker = null;
+    };
+    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+      const isStatic = atLoad.has(mutant.id);
+      if (isStatic) await close();
+      const visiting = byDuration
+        .filter(([, { visits }]) => everywhere.has(mutant.id) || visits[mutant.id] !== undefined)
+        .map(([name, { visits }]) => ({ name, visits: visits[mutant.id] ?? 0 }));
+      const answer = await ask(mutant, visiting);
+      results.push({ mutant, killedBy: killerOf(answer), tests: visiting.length });
+      if (isStatic) await close();
       if (values.verbose) console.log(`${killerOf(answer) ?? 'it lives'}: ${JSON.stringify(describe(mutant))}`);
       const nowMs = performance.now();
       if (nowMs - toldMs > 10_000) {
