@@ -11,7 +11,7 @@ import { createWallClock, sleep } from './wall-clock.ts';
 const STOP_TIMEOUT_MS = 10_000;
 /** Into the floor's ten seconds: then the controller's begin, so that one waits while the other does. */
 const OURS_OFFSET_MS = 2000;
-const STARTS_PER_ROUND = 3;
+const STARTS_PER_ROUND = 4;
 
 export interface Stops {
   /** They do not end when asked to. */
