@@ -32,7 +32,7 @@ const LOCAL = /^localhost\//;
 
 interface Pull {
   state: PullState;
-  failures: number;
+  attempts: number;
   /** Gives up what is under way, or the wait for the next attempt. */
   cancel: () => void;
   phase: 'queued' | 'pulling' | 'waiting';
@@ -49,7 +49,7 @@ export function createImagePulls({ clock, engine, log, onChange }: ImagePullsOpt
     pull.phase = 'pulling';
     pull.cancel = () => abort.abort();
     pull.state = { kind: 'pulling', message: `Fetching the image ${reference}.` };
-    log.info({ reference, attempt: pull.failures + 1 }, 'An image is being fetched.');
+    log.info({ reference, attempt: pull.attempts + 1 }, 'An image is being fetched.');
     const onProgress = (done: number, total: number): void => {
       if (!current() || clock.nowMs() - toldAtMs < TELL_MS) return;
       toldAtMs = clock.nowMs();
@@ -61,24 +61,30 @@ export function createImagePulls({ clock, engine, log, onChange }: ImagePullsOpt
     void engine.pull(reference, onProgress, abort.signal).then((outcome) => {
       if (!current()) return;
       if (outcome.kind === 'done') {
-        pulls.delete(reference);
         log.info({ reference }, 'An image has been fetched.');
-      } else wait(reference, pull, outcome.message);
+        // Found, it is not wanted any more. An engine that files it under another name must not fetch it on and on.
+        pull.state = { kind: 'pulling', message: `The image ${reference} has been fetched; it is looked for.` };
+        tryAgainLater(pull);
+      } else {
+        pull.state = { kind: 'waiting', message: `${outcome.message} It is tried again by itself.` };
+        const delayMs = tryAgainLater(pull);
+        log.warn({ reference, why: outcome.message, delayMs }, 'An image could not be fetched; it is tried again.');
+      }
       fill();
       onChange(outcome.kind === 'done');
     });
   };
 
-  const wait = (reference: string, pull: Pull, why: string): void => {
-    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(pull.failures, 20));
-    pull.failures += 1;
+  /** Answers in how many milliseconds. */
+  const tryAgainLater = (pull: Pull): number => {
+    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(pull.attempts, 20));
+    pull.attempts += 1;
     pull.phase = 'waiting';
-    pull.state = { kind: 'waiting', message: `${why} It is tried again by itself.` };
-    log.warn({ reference, why, delayMs }, 'An image could not be fetched; it is tried again.');
     pull.cancel = clock.timer(delayMs, () => {
       pull.phase = 'queued';
       fill();
     });
+    return delayMs;
   };
 
   const fill = (): void => {
@@ -102,7 +108,7 @@ export function createImagePulls({ clock, engine, log, onChange }: ImagePullsOpt
         if (pulls.has(reference)) continue;
         const message = `The image ${reference} is to be fetched; others come first.`;
         const state = { kind: 'pulling' as const, message };
-        pulls.set(reference, { state, failures: 0, cancel: () => {}, phase: 'queued' });
+        pulls.set(reference, { state, attempts: 0, cancel: () => {}, phase: 'queued' });
       }
       fill();
     },
