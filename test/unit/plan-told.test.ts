@@ -127,6 +127,29 @@ describe('with the engine away', () => {
   });
 });
 
+describe('while the database has not been read', () => {
+  const stray = strayContainer('nobody-knows');
+  const look = (wish: Wish | null, containers: ObservedContainer[]) => {
+    const policy = { stallTimeoutMs: 30_000, goodAfterMs: 60_000, autoUpdate: true };
+    const input = { wishes: wish === null ? [] : [wish], containers: reading(containers, 2000), policy };
+    return plan(planInput({ ...input, remembered: true }));
+  };
+
+  test('a recorder that is to be off runs on, and nobody says that it is off', () => {
+    const { actions, outcomes } = look(toOff(), [live()]);
+    expect(actions).toEqual([]);
+    expect(outcomes).toMatchObject([{ kind: 'keep', reason: 'DatabaseUnread', observedGeneration: 0 }]);
+  });
+
+  test('one that nobody asks for runs on as well, is no update, and is told of; the engine may be at it', () => {
+    const { actions, outcomes } = look(null, [stray]);
+    expect(actions).toEqual([]);
+    expect(outcomes).toMatchObject([{ subject: subjectOf(stray), kind: 'keep', reason: 'DatabaseUnread' }]);
+    const moving = look(null, [{ ...stray, state: 'moving' }]);
+    expect(moving).toMatchObject({ actions: [], outcomes: [{ kind: 'wait' }], deadlineMs: 2500 });
+  });
+});
+
 describe('what is done is said', () => {
   test('while it is under way', () => {
     const flying = (kind: 'run' | 'remove') => told(toRun(), [], { inFlight: new Map([[SUBJECT, kind]]) });
