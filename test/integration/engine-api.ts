@@ -48,7 +48,8 @@ export async function idsWithLabel(socketPath: string, label: string): Promise<s
 export async function inspectContainer(socketPath: string, id: string): Promise<InspectedContainer | null> {
   const path = `${LIBPOD}/containers/${id}/json`;
   const { httpStatus, body } = await ask({ socketPath, path }, ENGINE_DEADLINE_MS);
-  if (httpStatus === 404) return null;
+  // The second answer: it was removed while the engine looked at it.
+  if (httpStatus === 404 || (httpStatus === 500 && body.includes('no such container'))) return null;
   if (httpStatus !== 200) throw new Error(`GET ${path}: ${httpStatus} ${body}`);
   return JSON.parse(body);
 }
