@@ -22,7 +22,7 @@ export interface IdentityInput {
   /** Plugged in whatever USB says. */
   virtual: readonly Microphone[];
   rows: readonly DeviceRow[];
-  memory: { stays: ReadonlyMap<string, Stay>; firstScanMs: number | null };
+  memory: { stays: ReadonlyMap<string, Stay>; firstScanMs: number | null; lastScanMs: number | null };
   nowMs: number;
   /** How long an unchanged incarnation may be missing before it counts as gone. */
   graceMs: number;
@@ -37,12 +37,14 @@ export interface Sighting {
   fresh: Microphone[];
   /** When the first scan succeeded, monotonic ms; null: none has yet. */
   firstScanMs: number | null;
+  /** When the last one that succeeded began. */
+  lastScanMs: number | null;
   events: StationEvent[];
 }
 
 /** A failed scan changes nothing: everyone who was there still is. */
 export function sight(input: IdentityInput): Sighting {
-  const { scan, memory, nowMs, virtual } = input;
+  const { scan, memory, virtual } = input;
   const byPort = new Map<string, Microphone>();
   const events: StationEvent[] = [];
   for (const microphone of [...(scan.ok ? scan.value : []), ...virtual]) {
@@ -53,18 +55,20 @@ export function sight(input: IdentityInput): Sighting {
   for (const [incarnation, stay] of memory.stays) {
     const there = byPort.get(stay.microphone.portPath);
     const unseen = !scan.ok && !stay.microphone.virtual;
-    const missingSinceMs = stay.missingSinceMs ?? nowMs;
+    // By when it was looked, not by now: a process that was held up still has the look of before in its hands.
+    const missingSinceMs = stay.missingSinceMs ?? scan.startedAtMs;
     if (there?.incarnation === incarnation)
       stays.set(incarnation, stay.missingSinceMs === null ? stay : { ...stay, missingSinceMs: null });
     else if (unseen) stays.set(incarnation, stay);
     // A virtual one is not missed by mistake.
-    else if (there === undefined && !stay.microphone.virtual && nowMs - missingSinceMs < input.graceMs)
+    else if (there === undefined && !stay.microphone.virtual && scan.startedAtMs - missingSinceMs < input.graceMs)
       stays.set(incarnation, { ...stay, missingSinceMs });
   }
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
     .sort((a, b) => (a.portPath < b.portPath ? -1 : 1));
-  return { stays, fresh, firstScanMs: memory.firstScanMs ?? (scan.ok ? nowMs : null), events };
+  const lastScanMs = scan.ok ? scan.startedAtMs : memory.lastScanMs;
+  return { stays, fresh, firstScanMs: memory.firstScanMs ?? lastScanMs, lastScanMs, events };
 }
 
 function twoOnOnePort(microphone: Microphone): StationEvent {

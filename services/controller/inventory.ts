@@ -23,9 +23,16 @@ export interface InventoryMemory {
   arrivals: ReadonlyMap<string, readonly number[]>;
   /** When the first scan succeeded, monotonic ms; null: nobody knows yet who is there. */
   firstScanMs: number | null;
+  /** When the last scan that succeeded began. */
+  lastScanMs: number | null;
 }
 
-export const emptyInventoryMemory: InventoryMemory = { stays: new Map(), arrivals: new Map(), firstScanMs: null };
+export const emptyInventoryMemory: InventoryMemory = {
+  stays: new Map(),
+  arrivals: new Map(),
+  firstScanMs: null,
+  lastScanMs: null,
+};
 
 export interface InventoryInput extends IdentityInput, EnrollmentRules {
   memory: InventoryMemory;
@@ -52,6 +59,8 @@ export interface Inventory {
 }
 
 export const FORGET_AFTER_MS = 30 * 24 * 3600 * 1000;
+/** USB is looked at several times a second. */
+const NEXT_SCAN_MS = 250;
 const FLAP_WINDOW_MS = 5 * 60_000;
 const FLAP_COUNT = 5;
 const FLAP_FIRST_HOLD_MS = 10_000;
@@ -65,12 +74,11 @@ export function inventory(input: InventoryInput): Inventory {
   const arrivals = countArrivals(input, sighting, assigned.stays);
   const flapping = findFlapping(arrivals);
   const unknown = findUnknown(input, sighting, present);
+  const graces = [...assigned.stays.values()].map(({ missingSinceMs }) => missingSinceMs);
+  if (unknown.size > 0) graces.push(sighting.firstScanMs);
   const deadlines = [
-    ...[...assigned.stays.values()].flatMap(({ missingSinceMs }) =>
-      missingSinceMs === null ? [] : [missingSinceMs + input.graceMs],
-    ),
+    ...graces.flatMap((sinceMs) => endOfGrace(sinceMs, input)),
     ...[...flapping.values()].map((flap) => flap.untilMs),
-    ...(unknown.size === 0 || sighting.firstScanMs === null ? [] : [sighting.firstScanMs + input.graceMs]),
   ].filter((atMs) => atMs > input.nowMs);
   return {
     rows: settled.rows,
@@ -82,7 +90,7 @@ export function inventory(input: InventoryInput): Inventory {
     unknown,
     flapping: new Map([...flapping].filter(([, flap]) => flap.untilMs > input.nowMs)),
     events: [...sighting.events, ...assigned.events],
-    memory: { stays: assigned.stays, arrivals, firstScanMs: sighting.firstScanMs },
+    memory: { stays: assigned.stays, arrivals, firstScanMs: sighting.firstScanMs, lastScanMs: sighting.lastScanMs },
     deadlineMs: deadlines.length > 0 ? Math.min(...deadlines) : null,
   };
 }
@@ -91,10 +99,23 @@ export function inventory(input: InventoryInput): Inventory {
  * A row without a microphone. To a controller that has only just begun to look, one that was there before is not gone yet:
  * the grace holds for its first looks as for all others.
  */
-function isKnownGone(row: DeviceRow, { scan, nowMs, graceMs }: InventoryInput, { firstScanMs }: Sighting): boolean {
+function isKnownGone(row: DeviceRow, { scan, graceMs }: InventoryInput, sighting: Sighting): boolean {
   if (row.vendorId === VIRTUAL_VENDOR_ID) return true;
-  if (!scan.ok || firstScanMs === null) return false;
-  return row.status === 'offline' || nowMs - firstScanMs >= graceMs;
+  if (!scan.ok) return false;
+  return row.status === 'offline' || hasLookedLong(sighting, graceMs);
+}
+
+/** Looks went on for as long as the grace: who was in none of them is not there. */
+function hasLookedLong({ firstScanMs, lastScanMs }: Sighting, graceMs: number): boolean {
+  return firstScanMs !== null && lastScanMs !== null && lastScanMs - firstScanMs >= graceMs;
+}
+
+/** When a grace is over, or when to look whether USB was looked at since then. */
+function endOfGrace(sinceMs: number | null, { scan, nowMs, graceMs }: InventoryInput): number[] {
+  if (sinceMs === null) return [];
+  const atMs = sinceMs + graceMs;
+  // While scans fail nothing ends by itself: the first that succeeds wakes us.
+  return atMs > nowMs || !scan.ok ? [atMs] : [nowMs + NEXT_SCAN_MS];
 }
 
 function findUnknown(
@@ -103,8 +124,7 @@ function findUnknown(
   present: ReadonlyMap<string, Microphone>,
 ): ReadonlySet<string> {
   // Once looked at, a device that a failed scan cannot find again is still remembered: it is there or it is gone.
-  const settled = sighting.firstScanMs !== null && input.nowMs - sighting.firstScanMs >= input.graceMs;
-  if (settled) return new Set();
+  if (hasLookedLong(sighting, input.graceMs)) return new Set();
   const rows = input.rows.filter((row) => !present.has(row.id) && !isKnownGone(row, input, sighting));
   return new Set(rows.map(({ id }) => id));
 }

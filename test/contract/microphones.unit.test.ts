@@ -55,6 +55,7 @@ describeMicrophones('simulated', async (): Promise<MicrophonesHarness> => {
     onStart: (callback) => {
       changed = callback;
     },
+    polledAtMs: clock.nowMs,
     isHeld: (stick) => held.has(stick),
   });
   const { at, ...hands } = createHands(usb.sticks, () => changed());

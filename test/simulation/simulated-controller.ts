@@ -24,9 +24,12 @@ export interface Life {
   effect: () => void;
   /** Until then it is frozen. */
   awakeAtMs: () => number;
+  /** When it was last frozen. */
+  frozenAtMs: () => number;
 }
 
 export const GRACE_MS = 3000;
+const POLL_MS = 250;
 export const STALL_TIMEOUT_MS = 30_000;
 export const GOOD_AFTER_MS = 60_000;
 export const TICK_MS = 30_000;
@@ -52,6 +55,8 @@ export function startSimulatedController(
       microphones: createSimulatedMicrophones(station, {
         clock: view,
         onStart: (changed) => void Object.assign(wakes, { plug: whenAwake(changed) }),
+        // What is due when it goes on is done in any order: the cycle may come before the poll.
+        polledAtMs: () => (clock.nowMs() - life.awakeAtMs() < POLL_MS ? life.frozenAtMs() : clock.nowMs()),
         isHeld: (stick) => station.engine.findsBusy(hwOf(stick)),
       }),
       store: sleepyStore(

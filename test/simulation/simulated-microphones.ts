@@ -14,6 +14,8 @@ export interface SimulatedSourceOptions {
   clock: Clock;
   /** Gets what is to be called when something was plugged, unplugged or mended. */
   onStart: (changed: () => void) => void;
+  /** When it was last polled while nothing changed. Polls of a frozen process wait as well. */
+  polledAtMs: () => number;
   /** Whether a program has opened this microphone. */
   isHeld: (stick: Stick) => boolean;
 }
@@ -24,7 +26,7 @@ const NEXT_SCANS_MS = 300;
 
 export function createSimulatedMicrophones(
   usb: SimulatedUsb,
-  { clock, onStart, isHeld }: SimulatedSourceOptions,
+  { clock, onStart, polledAtMs, isHeld }: SimulatedSourceOptions,
 ): MicrophoneSource {
   const sinceMs = clock.nowMs();
   let isScanned = false;
@@ -51,6 +53,7 @@ export function createSimulatedMicrophones(
     read() {
       // It fails until a look has come to its end again.
       if (isScanned && usb.usbFails) reading = scan(usb.sticks, true, clock.nowMs());
+      if (reading.ok && polledAtMs() > reading.startedAtMs) reading = { ...reading, startedAtMs: polledAtMs() };
       return reading;
     },
     holder(sound) {

@@ -78,6 +78,7 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
   let controller: Controller | null = null;
   let wakes = asleep;
   let awakeAtMs = 0;
+  let frozenAtMs = 0;
   let stopping = false;
   let effectsToLive = Number.POSITIVE_INFINITY;
   const station: SimulatedStation = {
@@ -115,7 +116,12 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
         effectsToLive -= 1;
         if (effectsToLive <= 0) station.killController();
       };
-      const started = startSimulatedController(station, { alive, effect, awakeAtMs: () => awakeAtMs });
+      const started = startSimulatedController(station, {
+        alive,
+        effect,
+        awakeAtMs: () => awakeAtMs,
+        frozenAtMs: () => frozenAtMs,
+      });
       controller = started.controller;
       wakes = started.wakes;
       controller.start();
@@ -127,6 +133,7 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
       void controller.stop().then(() => mine === generation && station.startController());
     },
     freezeController(forMs) {
+      if (clock.nowMs() >= awakeAtMs) frozenAtMs = clock.nowMs();
       awakeAtMs = clock.nowMs() + forMs;
     },
     killAtEffect(number) {

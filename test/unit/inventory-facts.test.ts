@@ -7,7 +7,7 @@ import { deviceRow, failed, GENERIC_PROFILE, microphone, profileRow, reading, UM
 const ID = '2752-0007-000-0000';
 const look = (rows: DeviceRow[], seen: Microphone[], given: Partial<InventoryInput> = {}) =>
   inventory({
-    scan: reading(seen, 1000),
+    scan: reading(seen, given.nowMs ?? 1000),
     virtual: [],
     rows,
     profiles: [UMIK_PROFILE, GENERIC_PROFILE],
@@ -154,9 +154,25 @@ describe('one that is gone', () => {
     const row = deviceRow(ID);
     const first = look([row], []);
     const blind = (nowMs: number) => look([row], [], { scan: failed('EIO', nowMs), memory: first.memory, nowMs });
-    expect([blind(3999).changes, [...blind(3999).unknown]]).toEqual([[], [ID]]);
-    for (const nowMs of [4000, 4001, 1_000_000])
-      expect([blind(nowMs).changes, [...blind(nowMs).unknown]]).toEqual([[], []]);
+    for (const nowMs of [3999, 4000, 1_000_000])
+      expect([blind(nowMs).changes, [...blind(nowMs).unknown]]).toEqual([[], [ID]]);
+  });
+
+  test('to a controller that was held up, what it looked at before says no more than then', () => {
+    const row = deviceRow(ID);
+    const seen = look([row], [microphone()]);
+    const missed = look([row], [], { memory: seen.memory, nowMs: 2000 });
+    const begun = look([row], []);
+    for (const memory of [missed.memory, begun.memory]) {
+      const heldUp = look([row], [], { memory, scan: reading([], 2000), nowMs: 60_000 });
+      expect(heldUp.changes).toEqual([]);
+      expect([...heldUp.missing, ...heldUp.unknown]).toEqual([ID]);
+      // It does not wait for a tick: a look is due at any moment.
+      expect(heldUp.deadlineMs).toBe(60_250);
+      const since = look([row], [], { memory: heldUp.memory, scan: reading([], 59_990), nowMs: 60_250 });
+      expect(since.changes).toMatchObject([{ kind: 'update', facts: { status: 'offline' } }]);
+      expect([...since.missing, ...since.unknown, since.deadlineMs]).toEqual([null]);
+    }
   });
 
   test('before any look has succeeded nobody knows, and waiting alone tells nothing', () => {
