@@ -150,6 +150,14 @@ describe('a service and its secrets', () => {
     expect(wishedWith({ secrets: new Map() })).toMatchObject({ phase: 'blocked', reason: 'SecretsUnreadable' });
   });
 
+  test('without the disk: what works with recordings is blocked, what does not runs', () => {
+    const workspaceProblem = { reason: 'WorkspaceMissing', message: 'It is gone.' };
+    const working = (recordings: 'none' | 'read-only') =>
+      wishedWith({ workspaceProblem, catalogue: [{ ...ENTRY, recordings }] });
+    expect(working('read-only')).toMatchObject({ kind: 'hold', phase: 'blocked', ...workspaceProblem });
+    expect(working('none')).toMatchObject({ kind: 'run' });
+  });
+
   test('a port that the station itself uses: blocked, with the place where another one is written', () => {
     const taken = { ...ENTRY, ports: [{ port: 8090, container: 80, address: '0.0.0.0' }] };
     expect(wishedWith({ catalogue: [taken] })).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'PortTaken' });
