@@ -161,12 +161,16 @@ describe('one that is gone', () => {
   test('to a controller that was held up, what it looked at before says no more than then', () => {
     const row = deviceRow(ID);
     const seen = look([row], [microphone()]);
-    const missed = look([row], [], { memory: seen.memory, nowMs: 2000 });
-    const begun = look([row], []);
-    for (const memory of [missed.memory, begun.memory]) {
-      const heldUp = look([row], [], { memory, scan: reading([], 2000), nowMs: 60_000 });
+    const seenLong = look([row], [microphone()], { memory: seen.memory, nowMs: 9000 });
+    const missed = look([row], [], { memory: seenLong.memory, nowMs: 10_000 });
+    const begun = look([row], [], { nowMs: 10_000 });
+    for (const [memory, doubt] of [
+      [missed.memory, { missing: [ID], unknown: [] }],
+      [begun.memory, { missing: [], unknown: [ID] }],
+    ] as const) {
+      const heldUp = look([row], [], { memory, scan: reading([], 10_000), nowMs: 60_000 });
       expect(heldUp.changes).toEqual([]);
-      expect([...heldUp.missing, ...heldUp.unknown]).toEqual([ID]);
+      expect({ missing: [...heldUp.missing], unknown: [...heldUp.unknown] }).toEqual(doubt);
       // It does not wait for a tick: a look is due at any moment.
       expect(heldUp.deadlineMs).toBe(60_250);
       const since = look([row], [], { memory: heldUp.memory, scan: reading([], 59_990), nowMs: 60_250 });
