@@ -106,6 +106,11 @@ export const outsideFaults: readonly Fault[] = [
       return true;
     },
   },
+  lasting(
+    'Redis away',
+    ({ station }) => station.setRedisAway(true),
+    ({ station }) => station.setRedisAway(false),
+  ),
   engineFault('engine away', { away: true }),
   engineFault('engine hangs', { listDelayMs: 6000, runUnanswered: 1, removeUnanswered: 1 }),
   engineFault('lists are slow and stale', { listDelayMs: 700 }),

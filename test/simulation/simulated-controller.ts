@@ -15,6 +15,7 @@ import { hwOf } from './simulated-usb.ts';
 export interface Wakes {
   plug: () => void;
   nudge: () => void;
+  redis: (away: boolean) => void;
   available: () => void;
 }
 
@@ -40,13 +41,15 @@ export function startSimulatedController(
 ): { controller: Controller; wakes: Wakes } {
   const { clock, random, database } = station;
   const view = clock.view(life.alive, life.awakeAtMs);
-  const wakes: Wakes = { plug() {}, nudge() {}, available() {} };
+  const wakes: Wakes = { plug() {}, nudge() {}, redis() {}, available() {} };
   const whenAwake = (callback: () => void) => (): void => {
     if (clock.nowMs() < life.awakeAtMs()) view.timer(0, callback);
     else if (life.alive()) callback();
   };
   const bus = createInMemoryBus({ onHeartbeat: null, logReaders: new Set() }, view);
+  bus.setAway(station.redisAway);
   wakes.nudge = whenAwake(bus.nudge);
+  wakes.redis = bus.setAway;
   const controller: Controller = createController(
     {
       clock: view,

@@ -35,6 +35,8 @@ export function createSimulatedMicrophones(
     error: 'the first USB scan has not finished',
     startedAtMs: sinceMs,
   };
+  /** The last poll found another list than that of before: which of both is right, the next ones tell. */
+  let disagrees = false;
   let isStopped = false;
   const dependency = (state: DependencyState['state']): DependencyState => ({
     ...{ name: 'usb', state, message: '', sinceMs },
@@ -43,17 +45,22 @@ export function createSimulatedMicrophones(
     start(onChange) {
       const look = (): void => {
         isScanned = true;
+        disagrees = false;
         if (isStopped || usb.usbFails) return;
         reading = scan(usb.sticks, false, clock.nowMs());
         onChange();
       };
-      onStart(() => void clock.timer(NEXT_SCANS_MS, look));
+      onStart(() => {
+        disagrees = true;
+        clock.timer(NEXT_SCANS_MS, look);
+      });
       clock.timer(FIRST_SCANS_MS, look);
     },
     read() {
       // It fails until a look has come to its end again.
       if (isScanned && usb.usbFails) reading = scan(usb.sticks, true, clock.nowMs());
-      if (reading.ok && polledAtMs() > reading.startedAtMs) reading = { ...reading, startedAtMs: polledAtMs() };
+      if (reading.ok && !disagrees && polledAtMs() > reading.startedAtMs)
+        reading = { ...reading, startedAtMs: polledAtMs() };
       return reading;
     },
     holder(sound) {

@@ -37,6 +37,7 @@ export interface SimulatedStation {
   engine: SimulatedEngine;
   sticks: Stick[];
   usbFails: boolean;
+  redisAway: boolean;
   /** As the operator set it. */
   virtualMicrophones: VirtualMicrophones;
   database: SimulatedDatabase;
@@ -49,6 +50,8 @@ export interface SimulatedStation {
   };
   plugChanged(): void;
   nudge(): void;
+  /** Nudges are lost, and nobody hears a heartbeat. */
+  setRedisAway(away: boolean): void;
   available(): void;
   /** Ends what runs, as SIGKILL does, and starts a new one. */
   startController(): void;
@@ -67,7 +70,7 @@ export interface SimulatedStation {
   onKill: () => void;
 }
 
-const asleep: Wakes = { plug() {}, nudge() {}, available() {} };
+const asleep: Wakes = { plug() {}, nudge() {}, redis() {}, available() {} };
 
 export function createSimulatedStation(clock: SimulatedClock, random: Random): SimulatedStation {
   const engine = createSimulatedEngine(clock, random);
@@ -87,11 +90,16 @@ export function createSimulatedStation(clock: SimulatedClock, random: Random): S
     engine,
     sticks: [],
     usbFails: false,
+    redisAway: false,
     virtualMicrophones: random.chance(0.2) ? { kind: 'auto' } : { kind: 'fixed', count: random.chance(0.1) ? 1 : 0 },
     database: createSimulatedDatabase(),
     disk: { marker: null, lastGood: null, statuses: new Map(), faults: { ...QUIET_DISK } },
     plugChanged: () => wakes.plug(),
     nudge: () => wakes.nudge(),
+    setRedisAway(away) {
+      station.redisAway = away;
+      wakes.redis(away);
+    },
     available: () => wakes.available(),
     controller: () => controller,
     isUnattended: () => controller === null || stopping || clock.nowMs() < awakeAtMs,
