@@ -120,6 +120,9 @@ test('in the background: told in words, tried again by itself while the registry
     registry.slow = null;
     await vi.waitFor(() => expect(done).toBe(1), PATIENCE);
     expect(await idOf()).toMatch(/^sha256:/);
+    // Whoever wanted it looks for it now, and then wants it no more.
+    expect(pulls.states().get(reference)?.message).toMatch(/has been fetched; it is looked for\.$/);
+    pulls.want(['localhost/built-here:1']);
     expect(pulls.states().size).toBe(0);
   } finally {
     pulls.stop();
