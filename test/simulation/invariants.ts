@@ -40,6 +40,7 @@ export function watchEngine(run: Run): void {
       // It may have been made by an older view.
       explainedAtMs: run.calmMs,
       forbiddenSinceMs: null,
+      elsewhereSinceMs: null,
       stopAsked: false,
     });
     const { limits } = container.spec;
@@ -163,7 +164,7 @@ export function checkInvariants(run: Run, happened: boolean): void {
     const made = madeOf(run, container);
     if (explanation(run, container, made) !== null) made.explainedAtMs = run.calmMs;
     checkForbidden(run, container, made);
-    if (hearsAnother(run, container)) fail(run, `${nameOf(container)} hears another microphone`);
+    checkSound(run, container, made);
   }
   const { devices } = run.station.database.state;
   for (const row of devices) checkTruth(run, row);
@@ -203,13 +204,18 @@ function heardBy(run: Run, container: SimulatedContainer): Stick | null {
   return made?.stick != null && isPluggedIn(made.stick) && made.stick.stay === made.stay ? made.stick : null;
 }
 
-/** Sound of another under its name. By what a row remembers of itself: its port may be told of later, or by an old backup. */
-function hearsAnother(run: Run, container: SimulatedContainer): boolean {
+/** Sound of another under its name, by what a row remembers of itself. */
+function checkSound(run: Run, container: SimulatedContainer, made: Made): void {
   const row = rowOf(run, container.deviceId);
   const stick = heardBy(run, container);
-  if (row === undefined || stick === null) return false;
-  if (isVirtual(row)) return stick !== VIRTUAL;
-  return !bears(stick, row) || (row.id.includes('-port') && portPathOf(stick) !== row.portPath);
+  const isOther = row !== undefined && stick !== null && (isVirtual(row) ? stick !== VIRTUAL : !bears(stick, row));
+  if (isOther) fail(run, `${nameOf(container)} hears another microphone`);
+  // Twins are told apart by their ports alone, and an older database remembers an older port until it is told.
+  const isElsewhere = row?.id.includes('-port') && stick !== null && portPathOf(stick) !== row.portPath;
+  if (!isElsewhere) made.elsewhereSinceMs = null;
+  else made.elsewhereSinceMs ??= run.calmMs;
+  if (made.elsewhereSinceMs !== null && run.calmMs - made.elsewhereSinceMs > UNTRUE_AT_MOST_MS)
+    fail(run, `${nameOf(container)} hears its twin`);
 }
 
 /** What a row says for longer than it takes to find out must be so. */

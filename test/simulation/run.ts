@@ -19,6 +19,8 @@ export interface Made {
   explainedAtMs: number;
   /** Since when it runs though it must not, in calm time; null: it may. */
   forbiddenSinceMs: number | null;
+  /** Since when it hears a microphone on another port than its row remembers, in calm time; null: it does not. */
+  elsewhereSinceMs: number | null;
   stopAsked: boolean;
 }
 
