@@ -107,6 +107,7 @@ interface Claim {
   phase: string;
   reason: string;
   profile_slug: string | null;
+  serial: string | null;
   online: boolean;
   wanted: boolean;
 }
@@ -156,7 +157,7 @@ export function watchTruth(station: TestStation): TruthWatch {
 
 async function readClaims({ sql }: TestStation): Promise<Claim[]> {
   return await sql<Claim[]>`
-    select id, workspace, generation, phase, reason, profile_slug, status = 'online' as online,
+    select id, workspace, generation, phase, reason, profile_slug, serial, status = 'online' as online,
       status = 'online' and enabled and enrollment_status = 'enrolled' and profile_slug is not null as wanted
     from devices where generation = observed_generation order by id`;
 }
@@ -177,6 +178,9 @@ function contradiction(
   if (GOES_ON_REASONS.includes(claim.reason)) return profiles.length <= 1 ? null : 'several recorders run';
   if (claim.phase === 'blocked') return claim.reason === '' ? 'no reason is given' : null;
   if (claim.phase !== 'recording') return reached ? null : 'it is wanted, and that is neither recording nor blocked';
+  // A recorder hears at once that its plug was pulled; the row follows with the next look at USB.
+  const isPulled = claim.serial !== null && !station.usb.serials().includes(claim.serial);
+  if (profiles.length === 0 && reached && isPulled) return null;
   if (profiles.length !== 1) return `${profiles.length} recorders run`;
   if (profiles[0] !== claim.profile_slug) return `${profiles[0]} is recorded with instead of ${claim.profile_slug}`;
   return capturedFrames(station, claim.workspace) > 0 ? null : 'nothing has been captured';

@@ -57,6 +57,8 @@ export interface UsbTree {
   environment(base?: NodeJS.ProcessEnv): NodeJS.ProcessEnv;
   plug(spec: UsbDeviceSpec, options?: PlugOptions): PluggedDevice;
   unplug(device: PluggedDevice): void;
+  /** Of all that is plugged in now and has one. */
+  serials(): string[];
   /** The very same stay on its port is not shown for a while: neither the device nor its card. */
   hide(device: PluggedDevice): void;
   showAgain(device: PluggedDevice): void;
@@ -126,6 +128,8 @@ export function createUsbTree({
     }),
     plug: (spec, options = {}) => plug(machine, spec, options),
     unplug: (device) => unplug(machine, device),
+    serials: () =>
+      [...devices].flatMap(({ folder, spec }) => (folder === null || spec.serial === null ? [] : [spec.serial])),
     hide: (device) => hide(machine, device),
     showAgain: (device) => showAgain(machine, device),
     addCard: (device) => addCard(machine, device),
