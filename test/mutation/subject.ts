@@ -85,8 +85,8 @@ export async function attempt(
       stryker.hitLimit = Math.max(LEAST_HIT_LIMIT, visits * HIT_FACTOR);
       try {
         await run();
-      } catch {
-        return name;
+      } catch (cause) {
+        return `${name}: ${String(cause).split('\n', 1)[0]}`;
       }
     }
     stryker.hitLimit = WORLD_HIT_LIMIT;

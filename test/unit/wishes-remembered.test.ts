@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type SpecInput, wishes } from '../../services/controller/spec.ts';
 import type { DeviceRow } from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
-import { desiredState, deviceRow, microphone, profileRow, reading, specInput } from './sample-world.ts';
+import { desiredState, deviceRow, failed, microphone, profileRow, reading, specInput } from './sample-world.ts';
 
 const ID = '2752-0007-000-0000';
 const ENTRY = catalogueEntrySchema.parse({
@@ -30,20 +30,20 @@ const OTHERS = [
     network: 'station',
   }),
 );
-const SERVICE = {
-  name: 'helper',
-  enabled: true,
-  settings: {},
-  restartToken: '',
-  generation: 1,
-  observedGeneration: 0,
-  phase: 'disabled' as const,
-  reason: '',
-  message: '',
-};
 
 // All of it is made anew when the tests are run again: wishes are remembered by what they were made from.
 describe('wishes', () => {
+  const SERVICE = {
+    name: 'helper',
+    enabled: true,
+    settings: {},
+    restartToken: '',
+    generation: 1,
+    observedGeneration: 0,
+    phase: 'disabled' as const,
+    reason: '',
+    message: '',
+  };
   const row = deviceRow(ID);
   const base = specInput({
     rows: [row],
@@ -152,7 +152,12 @@ describe('wishes', () => {
       expect(wished('open')?.message).toContain('chmod 600');
       expect(wished('foreign')).toMatchObject({ kind: 'hold', phase: 'blocked', reason: 'SecretForeign' });
       expect(wished('foreign')?.message).toContain('chown');
-      expect(wishedWith({ secrets: new Map() })).toMatchObject({ phase: 'blocked', reason: 'SecretsUnreadable' });
+      const unread = { phase: 'blocked', reason: 'SecretsUnreadable' };
+      expect(wishedWith({ secrets: new Map() })).toMatchObject(unread);
+      expect(wishedWith({ secrets: new Map([['helper', failed('EIO: the disk')]]) })).toMatchObject({
+        ...unread,
+        message: 'EIO: the disk',
+      });
     });
 
     test('without the disk: what works with recordings is blocked, what does not runs', () => {
