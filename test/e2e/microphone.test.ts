@@ -171,6 +171,8 @@ describe('what it changes', () => {
       'another recorder runs',
       async () => ![undefined, before?.Id].includes((await container())?.Id),
     );
+    // Only what records is asked about before it is switched off.
+    await settled();
   });
 
   test('switched off and on without leaving the page', async () => {
