@@ -179,12 +179,20 @@ export function portClash(entry: CatalogueEntry, earlier: readonly CatalogueEntr
 
 /** A service's settings as they are in effect: a person's where given, else the catalogue's. Never throws. */
 export function parseServiceSettings(entry: CatalogueEntry, given: unknown): ParsedFields<Record<string, unknown>> {
-  const fields = Object.entries(entry.settings).map(([name, spec]) => [
-    name,
-    settingValue(spec).prefault(spec.default),
-  ]);
-  return parseWith(z.strictObject(Object.fromEntries(fields)), given, 'The settings');
+  let schema = settingsSchemas.get(entry);
+  if (schema === undefined) {
+    const fields = Object.entries(entry.settings).map(([name, spec]) => [
+      name,
+      settingValue(spec).prefault(spec.default),
+    ]);
+    schema = z.strictObject(Object.fromEntries(fields));
+    settingsSchemas.set(entry, schema);
+  }
+  return parseWith(schema, given, 'The settings');
 }
+
+/** Made once: zod compiles each of them, which takes longer than all the rest of a wish. */
+const settingsSchemas = new WeakMap<CatalogueEntry, z.ZodType<Record<string, unknown>>>();
 
 function settingValue(spec: SettingSpec): z.ZodType {
   const { min = -1e12, max = 1e12, choices = [] } = spec;
