@@ -1,7 +1,7 @@
 /** The real controller over simulated ports. One that was killed hears and gets nothing any more; a frozen one, later. */
 import { noAlerts } from '../../services/controller/alerts.ts';
 import { type Controller, createController } from '../../services/controller/controller.ts';
-import type { Engine, Reading, Store, Workspaces } from '../../services/controller/world.ts';
+import type { DesiredState, Engine, Reading, Store, Workspaces } from '../../services/controller/world.ts';
 import { isWorkspaceName } from '../../services/shared/contract.ts';
 import { createInMemoryBus } from '../unit/in-memory-bus.ts';
 import { quietLog } from '../unit/in-memory-world.ts';
@@ -188,7 +188,7 @@ export function createSimulatedFolders(
     readLastGood: () => answer(false, () => structuredClone(disk.lastGood)),
     writeLastGood: (state) =>
       deed(faults.lastGoodUnwritable, () => {
-        disk.lastGood = structuredClone(state);
+        disk.lastGood = rowsCopied(state);
       }),
   };
 }
@@ -198,4 +198,16 @@ function statusFile({ disk, engine }: Pick<SimulatedStation, 'disk' | 'engine'>,
   const told = engine.statusOf(workspace);
   if (told !== null) disk.statuses.set(workspace, told);
   return told ?? disk.statuses.get(workspace) ?? null;
+}
+
+/** What rows are made of is never changed in place: copies of the rows are copies of all. */
+function rowsCopied(state: DesiredState): DesiredState {
+  const copied = <T extends object>(rows: readonly T[]): T[] => rows.map((row) => ({ ...row }));
+  return {
+    ...state,
+    config: { ...state.config },
+    profiles: copied(state.profiles),
+    devices: copied(state.devices),
+    services: copied(state.services),
+  };
 }
