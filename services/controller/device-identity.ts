@@ -22,10 +22,16 @@ export interface IdentityInput {
   /** Plugged in whatever USB says. */
   virtual: readonly Microphone[];
   rows: readonly DeviceRow[];
-  memory: { stays: ReadonlyMap<string, Stay>; firstScanMs: number | null; lastScanMs: number | null };
+  memory: { stays: ReadonlyMap<string, Stay>; looks: Looks | null };
   nowMs: number;
   /** How long an unchanged incarnation may be missing before it counts as gone. */
   graceMs: number;
+}
+
+/** When the first and the last scan began that succeeded, monotonic ms. */
+export interface Looks {
+  firstMs: number;
+  lastMs: number;
 }
 
 export const MAX_DEVICES = 500;
@@ -35,10 +41,8 @@ export interface Sighting {
   stays: Map<string, Stay>;
   /** Seen, but not yet given a row. In order of port path, so that the order of a scan decides nothing. */
   fresh: Microphone[];
-  /** When the first scan succeeded, monotonic ms; null: none has yet. */
-  firstScanMs: number | null;
-  /** When the last one that succeeded began. */
-  lastScanMs: number | null;
+  /** null: none has succeeded yet. */
+  looks: Looks | null;
   events: StationEvent[];
 }
 
@@ -67,8 +71,9 @@ export function sight(input: IdentityInput): Sighting {
   const fresh = [...byPort.values()]
     .filter((microphone) => !stays.has(microphone.incarnation))
     .sort((a, b) => (a.portPath < b.portPath ? -1 : 1));
-  const lastScanMs = scan.ok ? scan.startedAtMs : memory.lastScanMs;
-  return { stays, fresh, firstScanMs: memory.firstScanMs ?? lastScanMs, lastScanMs, events };
+  const firstMs = memory.looks?.firstMs ?? scan.startedAtMs;
+  const looks = scan.ok ? { firstMs, lastMs: scan.startedAtMs } : memory.looks;
+  return { stays, fresh, looks, events };
 }
 
 function twoOnOnePort(microphone: Microphone): StationEvent {

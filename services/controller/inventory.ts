@@ -8,6 +8,7 @@ import {
   type Assignment,
   assign,
   type IdentityInput,
+  type Looks,
   type Sighting,
   type Stay,
   serialKey,
@@ -21,17 +22,14 @@ export interface InventoryMemory {
   stays: ReadonlyMap<string, Stay>;
   /** Times at which a device arrived with a sound card, the last five minutes, by device id. */
   arrivals: ReadonlyMap<string, readonly number[]>;
-  /** When the first scan succeeded, monotonic ms; null: nobody knows yet who is there. */
-  firstScanMs: number | null;
-  /** When the last scan that succeeded began. */
-  lastScanMs: number | null;
+  /** null: nobody knows yet who is there. */
+  looks: Looks | null;
 }
 
 export const emptyInventoryMemory: InventoryMemory = {
   stays: new Map(),
   arrivals: new Map(),
-  firstScanMs: null,
-  lastScanMs: null,
+  looks: null,
 };
 
 export interface InventoryInput extends IdentityInput, EnrollmentRules {
@@ -75,7 +73,7 @@ export function inventory(input: InventoryInput): Inventory {
   const flapping = findFlapping(arrivals);
   const unknown = findUnknown(input, sighting, present);
   const graces = [...assigned.stays.values()].map(({ missingSinceMs }) => missingSinceMs);
-  if (unknown.size > 0) graces.push(sighting.firstScanMs);
+  if (unknown.size > 0) graces.push(sighting.looks?.firstMs ?? null);
   const deadlines = [
     ...graces.flatMap((sinceMs) => endOfGrace(sinceMs, input)),
     ...[...flapping.values()].map((flap) => flap.untilMs),
@@ -90,7 +88,7 @@ export function inventory(input: InventoryInput): Inventory {
     unknown,
     flapping: new Map([...flapping].filter(([, flap]) => flap.untilMs > input.nowMs)),
     events: [...sighting.events, ...assigned.events],
-    memory: { stays: assigned.stays, arrivals, firstScanMs: sighting.firstScanMs, lastScanMs: sighting.lastScanMs },
+    memory: { stays: assigned.stays, arrivals, looks: sighting.looks },
     deadlineMs: deadlines.length > 0 ? Math.min(...deadlines) : null,
   };
 }
@@ -106,8 +104,8 @@ function isKnownGone(row: DeviceRow, { scan, graceMs }: InventoryInput, sighting
 }
 
 /** Looks went on for as long as the grace: who was in none of them is not there. */
-function hasLookedLong({ firstScanMs, lastScanMs }: Sighting, graceMs: number): boolean {
-  return firstScanMs !== null && lastScanMs !== null && lastScanMs - firstScanMs >= graceMs;
+function hasLookedLong({ looks }: Sighting, graceMs: number): boolean {
+  return looks !== null && looks.lastMs - looks.firstMs >= graceMs;
 }
 
 /** When a grace is over, or when to look whether USB was looked at since then. */

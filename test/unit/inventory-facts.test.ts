@@ -158,6 +158,23 @@ describe('one that is gone', () => {
       expect([blind(nowMs).changes, [...blind(nowMs).unknown]]).toEqual([[], [ID]]);
   });
 
+  test('of one that long looks did not find, looks that fail make nobody doubt again', () => {
+    const row = deviceRow(ID);
+    const first = look([row], []);
+    const long = look([row], [], { memory: first.memory, nowMs: 4000 });
+    const gone = { ...row, status: 'offline' as const };
+    const blind = look([gone], [], { scan: failed('EIO', 5000), memory: long.memory, nowMs: 5000 });
+    expect([[...blind.unknown], blind.changes, blind.deadlineMs]).toEqual([[], [], null]);
+  });
+
+  test('of one that was there, looks that fail say nothing, however long they do', () => {
+    const seen = look([deviceRow(ID)], [microphone()]);
+    const blind = (memory: InventoryInput['memory'], nowMs: number) =>
+      look([deviceRow(ID)], [], { scan: failed('EIO', nowMs), memory, nowMs });
+    const later = blind(blind(seen.memory, 2000).memory, 60_000);
+    expect([later.changes, [...later.present.keys()], [...later.missing]]).toEqual([[], [ID], []]);
+  });
+
   test('to a controller that was held up, what it looked at before says no more than then', () => {
     const row = deviceRow(ID);
     const seen = look([row], [microphone()]);
@@ -171,6 +188,9 @@ describe('one that is gone', () => {
       const heldUp = look([row], [], { memory, scan: reading([], 10_000), nowMs: 60_000 });
       expect(heldUp.changes).toEqual([]);
       expect({ missing: [...heldUp.missing], unknown: [...heldUp.unknown] }).toEqual(doubt);
+      // At the very end of its grace as well.
+      const justOver = look([row], [], { memory, scan: reading([], 10_000), nowMs: 13_000 });
+      expect([justOver.changes, justOver.deadlineMs]).toEqual([[], 13_250]);
       // It does not wait for a tick: a look is due at any moment.
       expect(heldUp.deadlineMs).toBe(60_250);
       const since = look([row], [], { memory: heldUp.memory, scan: reading([], 59_990), nowMs: 60_250 });
