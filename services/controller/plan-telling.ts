@@ -93,5 +93,6 @@ export function tell(wish: Wish, decided: Decided, context: Context): SubjectMem
     );
     context.events.push({ subject: wish.subject, type, reason: outcome.reason, message });
   }
+  if (!changed) return memory;
   return { ...memory, told: { phase: outcome.phase, reason: outcome.reason } };
 }

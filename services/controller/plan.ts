@@ -66,7 +66,7 @@ export function plan(input: PlanInput): Plan {
     subjects.set(wish.subject, tell(wish, decided, context));
     containers.delete(wish.subject);
   }
-  for (const [subject, orphans] of containers) {
+  for (const [subject, orphans] of [...containers].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const memory = absorbed.memory.subjects.get(subject) ?? emptySubjectMemory;
     const decided = removeOrphan(subject, orphans, memory, context);
     if (decided.action !== null) actions.push(decided.action);
@@ -86,10 +86,14 @@ export function plan(input: PlanInput): Plan {
 
 function groupBySubject(containers: readonly ObservedContainer[]): Map<SubjectKey, ObservedContainer[]> {
   const groups = new Map<SubjectKey, ObservedContainer[]>();
-  for (const container of [...containers].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+  for (const container of containers) {
     const subject = subjectOf(container);
-    groups.set(subject, [...(groups.get(subject) ?? []), container]);
+    const group = groups.get(subject);
+    if (group === undefined) groups.set(subject, [container]);
+    else group.push(container);
   }
+  // In whichever order the engine told of them.
+  for (const group of groups.values()) group.sort((a, b) => (a.id < b.id ? -1 : 1));
   return groups;
 }
 

@@ -419,3 +419,10 @@ test('of several the earliest to look at again decides when', () => {
   const present = new Map([...specInput().present].flatMap(([, there]) => rows.map(({ id }) => [id, there] as const)));
   expect(plan(planInput({ wishes: wishes(specInput({ rows, present, flapping })) })).deadlineMs).toBe(7000);
 });
+
+test('of what stays as it was told nothing new is remembered: a thousand such cost next to nothing', () => {
+  const wishes = [toOff()];
+  const first = plan(planInput({ wishes }));
+  const second = plan(planInput({ wishes, memory: first.memory }));
+  expect(second.memory.subjects.get(SUBJECT)).toBe(first.memory.subjects.get(SUBJECT));
+});
