@@ -87,10 +87,14 @@ async function start({ yes, passedOn }) {
   await prepare(terminal, { purpose: 'start', yes });
   await buildBundles(terminal, REPOSITORY);
   // Without source maps: the first error would load them, for good. NODE_OPTIONS=--enable-source-maps where one is sought.
-  return handOver(process.execPath, ['--max-semi-space-size=1', path.join('dist', 'station.js'), ...passedOn], {
-    env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
-    lock,
-  });
+  return handOver(
+    process.execPath,
+    ['--max-semi-space-size=1', '--heap-growing-percent=60', path.join('dist', 'station.js'), ...passedOn],
+    {
+      env: { ...process.env, SILVASONIC_WORKSPACE_PATH: data },
+      lock,
+    },
+  );
 }
 
 async function test({ yes, passedOn }) {

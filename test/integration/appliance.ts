@@ -195,6 +195,7 @@ async function powerOff(engine: OwnEngine, ran: InspectedContainer[], inMemory: 
   const own = mounts.filter((path) => path.startsWith(`${root}/`)).reverse();
   for (const path of own) await runProgram('umount', ['--lazy', path], { timeoutMs: COMMAND_DEADLINE_MS });
   await forgetForwarding(ran.map(({ Id }) => Id));
+  await forgetNetworks(ran);
   for (const { Id } of ran)
     for (const runtime of ['runc', 'crun']) rmSync(`/run/${runtime}/${Id}`, { recursive: true, force: true });
   for (const path of inMemory) rmSync(path, { recursive: true, force: true });
@@ -204,6 +205,15 @@ async function powerOff(engine: OwnEngine, ran: InspectedContainer[], inMemory: 
 function parentOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+/** A boot begins without network namespaces; with them go their ends of the bridges, which would stay for ever. */
+async function forgetNetworks(ran: InspectedContainer[]): Promise<void> {
+  for (const { NetworkSettings } of ran) {
+    if (!NetworkSettings.SandboxKey.startsWith('/run/netns/')) continue;
+    await runProgram('umount', ['--lazy', NetworkSettings.SandboxKey], { timeoutMs: COMMAND_DEADLINE_MS });
+    rmSync(NetworkSettings.SandboxKey, { force: true });
+  }
 }
 
 /** A boot begins without rules of the firewall: ports that lead to the containers of before would be found first. */

@@ -70,6 +70,8 @@ export interface InspectedContainer {
   HostConfig: Record<string, unknown>;
   Image: string;
   Mounts: { Source: string; Destination: string; RW: boolean }[];
+  /** `SandboxKey`: the file of its network namespace; empty: it has none of its own. */
+  NetworkSettings: { SandboxKey: string };
 }
 
 export interface RunningController {
@@ -252,7 +254,7 @@ async function startController(
 ): Promise<RunningController> {
   const healthPort = await freePort();
   // As `npm run controller` does it.
-  const flags = ['--max-semi-space-size=1'];
+  const flags = ['--max-semi-space-size=1', '--heap-growing-percent=60'];
   const child = spawn(process.execPath, [...flags, join(packageFolder, 'dist', 'controller.js')], {
     env: { ...base, SILVASONIC_CONTROLLER_PORT: String(healthPort), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
