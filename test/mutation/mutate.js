@@ -2,7 +2,7 @@
 // switch each, and looks which of them the unit tests, the properties and the simulated worlds let live. Those that live
 // must be explained in `survivors.json`. Options: --seeds 2000 (worlds for whatever tests let live), --explained-seeds 200
 // (for what is explained: worlds only doubt the explanation), --only plan.ts,spec.ts, --every 10 (a sample), --workers 2,
-// --verbose.
+// --verbose. --worlds-only tries no test: how much the simulated worlds notice by themselves.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -41,6 +41,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     every: { type: 'string', default: '1' },
     verbose: { type: 'boolean', default: false },
+    'worlds-only': { type: 'boolean', default: false },
     workers: { type: 'string', default: String(availableParallelism()) },
   },
 });
@@ -205,7 +206,7 @@ async function tryAll(program, mutants, { isStatic: loading, isPrepared, tests }
       const visiting = byDuration
         .filter(([, { visits }]) => everywhere.has(mutant.id) || visits[mutant.id] !== undefined)
         .map(([name, { visits }]) => ({ name, visits: visits[mutant.id] ?? 0 }));
-      const answer = await ask(mutant, visiting);
+      const answer = await ask(mutant, values['worlds-only'] ? [] : visiting);
       results.push({ mutant, killedBy: killerOf(answer), tests: visiting.length });
       if (isStatic) await close();
       if (values.verbose) console.log(`${killerOf(answer) ?? 'it lives'}: ${JSON.stringify(describe(mutant))}`);
@@ -250,7 +251,25 @@ function keyOf({ file, line, mutator, code, becomes }) {
   return [file, line, mutator, code, becomes].join('\n');
 }
 
+function printFiles(results) {
+  for (const file of CORE.map((name) => basename(name))) {
+    const mine = results.filter(({ mutant }) => basename(mutant.fileName) === file);
+    const killed = mine.filter(({ killedBy }) => killedBy !== null).length;
+    if (mine.length > 0) console.log(`${file.padEnd(22)} ${String(killed).padStart(4)} of ${mine.length} killed`);
+  }
+}
+
+/** No verdict: words and lengths that no world can tell apart are the tests' to notice. */
+function reportWorlds(results) {
+  printFiles(results);
+  const killed = results.filter(({ killedBy }) => killedBy !== null).length;
+  const share = (100 * killed) / Math.max(1, results.length);
+  console.log(`${killed} of ${results.length} mutants are noticed by worlds alone (${share.toFixed(1)} %).`);
+  return 0;
+}
+
 function report(results) {
+  if (values['worlds-only']) return reportWorlds(results);
   const unused = [...explanations];
   const alive = results.filter(({ killedBy }) => killedBy === null);
   const unexplained = [];
@@ -266,11 +285,7 @@ function report(results) {
       `lives: ${told.file}:${mutant.location.start.line + 1} ${told.mutator} (${tests} tests visit it)\n    ${told.code}\n → ${told.becomes}`,
     );
   }
-  for (const file of CORE.map((name) => basename(name))) {
-    const mine = results.filter(({ mutant }) => basename(mutant.fileName) === file);
-    const killed = mine.filter(({ killedBy }) => killedBy !== null).length;
-    if (mine.length > 0) console.log(`${file.padEnd(22)} ${String(killed).padStart(4)} of ${mine.length} killed`);
-  }
+  printFiles(results);
   const killed = results.length - alive.length;
   const bySeed = results.filter(({ killedBy }) => killedBy?.startsWith('seed ')).length;
   const score = killed / Math.max(1, results.length);
