@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../services/controller/config.ts';
 import { makeSecrets } from '../../services/controller/make-secrets.ts';
 import { foldersByMounts, type Mount, possibleContainerIds } from '../../services/controller/own-mounts.ts';
@@ -97,9 +97,12 @@ describe('where the folders of the container lie on the host', () => {
 });
 
 describe('makeSecrets', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'silvasonic-secrets-'));
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'silvasonic-secrets-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
   const read = (name: string) => readFileSync(join(folder, name), 'utf8');
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('makes each password once, another one each time, for its owner alone', async () => {
     const files = ['owner/password', 'page/password', 'redis/password', 'redis/redis.conf'];
@@ -114,6 +117,7 @@ describe('makeSecrets', () => {
   });
 
   it('completes what an interrupted run left', async () => {
+    await makeSecrets(folder);
     rmSync(join(folder, 'redis/redis.conf'));
     writeFileSync(join(folder, 'redis/password'), 'kept\n');
     expect(await makeSecrets(folder)).toEqual(['redis/redis.conf']);
