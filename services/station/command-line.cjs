@@ -19,6 +19,7 @@ const REPOSITORY = path.resolve(__dirname, '..', '..');
 const USAGE = `npm start [-- --yes]                    a station on this machine; Ctrl-C stops it
 npm test [-- --yes] [-- <vitest's arguments>]   everything that is tested
 npm run bench [-- --yes --quick --json]   speed and cost, measured on this machine
+npm run chaos [-- --yes]                a station in which everything is killed at random; CHAOS_MINUTES=30 CHAOS_SEED=7
 npm run clean [-- --yes --recordings]   removes what the station left; recordings only when asked to`;
 
 /** Space for programs, Node packages, images. Bytes. */
@@ -46,7 +47,7 @@ function parseArguments(argv, env = process.env) {
 async function run(argv) {
   try {
     const options = parseArguments(argv);
-    const commands = { start, test, bench, clean: cleanUp };
+    const commands = { start, test, bench, chaos, clean: cleanUp };
     if (!Object.hasOwn(commands, options.command ?? '')) throw new Problem(`Say what to do:\n${USAGE}`);
     preflight.checkPlatform();
     trustSystemCertificates();
@@ -120,6 +121,16 @@ async function test({ yes, passedOn }) {
 async function bench({ yes, passedOn }) {
   const { env } = await prepareTools('bench', yes, process.stderr);
   return handOver(process.execPath, [path.join('test', 'bench', 'run.js'), ...passedOn], { env });
+}
+
+/** Longer than the form of it among the tests, and what it does and finds is printed as it comes. */
+async function chaos({ yes, passedOn }) {
+  const { env } = await prepareTools('chaos', yes);
+  const vitest = path.join('node_modules', 'vitest', 'vitest.mjs');
+  const args = ['run', 'test/chaos', '--project', 'integration', '--disable-console-intercept', ...passedOn];
+  return handOver(process.execPath, [vitest, ...args], {
+    env: { ...env, CHAOS_MINUTES: env.CHAOS_MINUTES ?? '5' },
+  });
 }
 
 /** What the tests' fixtures need on this machine, and the environment in which they find it. */
