@@ -1,11 +1,10 @@
 /** How an empty or foreign database becomes the station's, and how profiles of a release come into it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DesiredState } from '../../services/controller/world.ts';
-import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { type DatabaseAccess, type PostgresFixture, startPostgres } from './postgres.ts';
 import {
   changes,
+  EMPTY,
   insertion,
   openConsole,
   openStore,
@@ -24,22 +23,6 @@ afterAll(() => server.stop());
 
 const fresh = async (): Promise<void> => {
   access = await server.createDatabase({ migrated: true });
-};
-
-const EMPTY: DesiredState = {
-  stationId: STATION_ID,
-  config: {
-    name: '',
-    position: null,
-    autoEnrollment: true,
-    autoUpdate: false,
-    workspaceMarked: false,
-    alerts: DEFAULT_ALERT_SETTINGS,
-  },
-  profiles: [],
-  devices: [],
-  services: [],
-  problems: [],
 };
 
 describe('a database becomes this station’s', () => {

@@ -12,12 +12,31 @@ import type {
   Reading,
   Store,
 } from '../../services/controller/world.ts';
+import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { createClock } from '../../services/shared/clock.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { profileConfigSchema, type SeedProfile } from '../../services/shared/profile.ts';
 import { type DatabaseAccess, MIGRATIONS_FOLDER } from './postgres.ts';
 
 export const STATION_ID = '5d1e7c3a-93f0-4a53-9f0e-0a1b2c3d4e5f';
+
+/** What a database of this station says before anybody did anything. */
+export const EMPTY: DesiredState = {
+  stationId: STATION_ID,
+  config: {
+    name: '',
+    position: null,
+    autoEnrollment: true,
+    autoUpdate: false,
+    workspaceMarked: false,
+    alerts: DEFAULT_ALERT_SETTINGS,
+  },
+  profiles: [],
+  devices: [],
+  services: [],
+  problems: [],
+};
+
 const DEADLINE_MS = 30_000;
 const LOOK_AGAIN_MS = 20;
 

@@ -1,18 +1,16 @@
 /** What the store reads and writes, on a real PostgreSQL. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DesiredState } from '../../services/controller/world.ts';
-import { DEFAULT_ALERT_SETTINGS } from '../../services/shared/alerts.ts';
 import { workspaceName } from '../../services/shared/contract.ts';
 import { MAX_DEVICES, MAX_EVENTS } from '../../services/shared/schema.ts';
 import { type DatabaseAccess, type PostgresFixture, startPostgres } from './postgres.ts';
 import {
   changes,
+  EMPTY,
   errorFrom,
   facts,
   insertion,
   openConsole,
   openStore,
-  STATION_ID,
   untilRead,
   valueFrom,
 } from './store-fixture.ts';
@@ -26,22 +24,6 @@ afterAll(() => server.stop());
 
 const fresh = async (): Promise<void> => {
   access = await server.createDatabase({ migrated: true });
-};
-
-const EMPTY: DesiredState = {
-  stationId: STATION_ID,
-  config: {
-    name: '',
-    position: null,
-    autoEnrollment: true,
-    autoUpdate: false,
-    workspaceMarked: false,
-    alerts: DEFAULT_ALERT_SETTINGS,
-  },
-  profiles: [],
-  devices: [],
-  services: [],
-  problems: [],
 };
 
 describe('a database that nobody used yet', () => {
