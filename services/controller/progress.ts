@@ -54,3 +54,22 @@ export function isStalled(watch: Watch, nowMs: number, stallTimeoutMs: number): 
 export function isGood(watch: Watch, goodAfterMs: number): boolean {
   return watch.advancingSinceMs !== null && watch.lastAdvanceMs - watch.advancingSinceMs >= goodAfterMs;
 }
+
+/** A cycle that waits for database and engine as long as it may takes less. */
+const READING_LASTS_MS = 5000;
+
+/**
+ * Only what was read just now: between a look and its use this process may have been held up, and what stood still then
+ * may have advanced ever since. Unknown costs nothing.
+ */
+export function currentOnly<Key>(
+  statuses: ReadonlyMap<Key, Reading<RecorderStatus | null>>,
+  nowMs: number,
+): Map<Key, Reading<RecorderStatus | null>> {
+  return new Map(
+    [...statuses].map(([key, status]) => {
+      if (nowMs - status.startedAtMs <= READING_LASTS_MS) return [key, status];
+      return [key, { ok: false, error: 'It was read too long ago.', startedAtMs: status.startedAtMs }];
+    }),
+  );
+}

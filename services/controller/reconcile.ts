@@ -16,6 +16,7 @@ import type { Dirty, Observed, Observer } from './observe.ts';
 import { plan } from './plan.ts';
 import { chooseImage, emptyPlanMemory, type PlanMemory, type Policy } from './plan-memory.ts';
 import type { Outcome, Plan, PlanInput } from './plan-outcome.ts';
+import { currentOnly } from './progress.ts';
 import { type SpecInput, wishes } from './spec.ts';
 import {
   emptyVirtualMemory,
@@ -165,19 +166,21 @@ export function createReconciler(ports: ReconcilePorts, settings: ReconcileSetti
     autoUpdate: boolean,
   ): Plan => {
     const { stallTimeoutMs, goodAfterMs } = settings;
+    const nowMs = ports.clock.nowMs();
     // A new release replaces what works: not by settings that somebody may have changed since.
     const policy: Policy = { stallTimeoutMs, goodAfterMs, autoUpdate: autoUpdate && !observed.remembered };
     const decided = plan({
       wishes: wished,
       remembered: observed.remembered,
       containers: observed.containers,
-      ...files,
+      statuses: currentOnly(files.statuses, nowMs),
+      reports: files.reports,
       pulls: ports.pulls.states(),
       inFlight: ports.executor.inFlight(),
       results: ports.executor.takeResults(),
       image: observed.image,
       memory: planMemory,
-      nowMs: ports.clock.nowMs(),
+      nowMs,
       policy,
     });
     planMemory = decided.memory;

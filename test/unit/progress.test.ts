@@ -1,6 +1,6 @@
 /** Does a recorder advance? What is told of it, and when, decides whether it is replaced. */
 import { describe, expect, test } from 'vitest';
-import { advance, isGood, isStalled, startWatch } from '../../services/controller/progress.ts';
+import { advance, currentOnly, isGood, isStalled, startWatch } from '../../services/controller/progress.ts';
 import { failed, reading, status } from './sample-world.ts';
 
 const STALL_MS = 30_000;
@@ -76,4 +76,14 @@ describe('a recorder that we started', () => {
     expect([first.lastAdvanceMs, first.advancingSinceMs]).toEqual([1000, 1000]);
     expect(isGood(advance(first, null, 61_000), 60_000)).toBe(true);
   });
+});
+
+test('what was read before this process was held up says nothing of now', () => {
+  const watch = advance(startWatch('c1', false, 0), reading(status(48_000), 1000), 1000);
+  const stood = reading(status(48_000), 1000);
+  const told = (nowMs: number) => currentOnly(new Map([['c1', stood]]), nowMs).get('c1');
+  expect(told(6000)).toBe(stood);
+  expect(told(6001)).toEqual({ ok: false, error: expect.stringContaining('too long ago'), startedAtMs: 1000 });
+  expect(isStalled(advance(watch, stood, 61_000), 61_000, STALL_MS)).toBe(true);
+  expect(isStalled(advance(watch, told(61_000), 61_000), 61_000, STALL_MS)).toBe(false);
 });
