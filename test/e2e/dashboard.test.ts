@@ -86,6 +86,8 @@ describe('a new device that may be something else', () => {
   test('is ignored where somebody says so', async () => {
     await station.sql`update devices set enrollment_status = 'pending', profile_slug = null`;
     await station.nudge();
+    // Where it still records, it would be asked about first.
+    await station.untilPhase('pending');
     const pending = browser.page.locator('.card.pending');
     await pending.getByRole('button', { name: 'Ignore' }).click();
     await station.untilPhase('ignored');

@@ -109,6 +109,7 @@ interface Claim {
   profile_slug: string | null;
   serial: string | null;
   online: boolean;
+  undecided: boolean;
   wanted: boolean;
 }
 
@@ -157,7 +158,8 @@ export function watchTruth(station: TestStation): TruthWatch {
 
 async function readClaims({ sql }: TestStation): Promise<Claim[]> {
   return await sql<Claim[]>`
-    select id, workspace, generation, phase, reason, profile_slug, serial, status = 'online' as online,
+    select id, workspace, generation, phase, reason, profile_slug, serial, decided_by is null as undecided,
+      status = 'online' as online,
       status = 'online' and enabled and enrollment_status = 'enrolled' and profile_slug is not null as wanted
     from devices where generation = observed_generation order by id`;
 }
@@ -172,6 +174,8 @@ function contradiction(
   if (!claim.wanted) {
     // Unplugging is no change of a person's: the row says so first, and the recorder is gone a moment later.
     if (!claim.online) return null;
+    // Whom our rules take in records first, and its row follows: nobody wished otherwise.
+    if (claim.undecided && profiles.length === 1) return null;
     if (!OFF_PHASES.includes(claim.phase)) return 'it is not wanted, and that is no phase of being off';
     return profiles.length === 0 ? null : `a recorder runs (${profiles.join(', ')})`;
   }
