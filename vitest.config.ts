@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/longest-first.ts';
 
 /** A worker of the integration tests waits most of its time, and has a database, a browser and recorders beside it. */
-const WORKERS_PER_CORE = 3;
+const WORKERS_PER_CORE = 2;
 const BYTES_PER_WORKER = 1.5 * 2 ** 30;
 const waitingWorkers = Math.max(
   2,
