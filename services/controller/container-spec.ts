@@ -65,6 +65,7 @@ export function recorderContainer(
       [LABEL.station]: operator.stationId,
       [LABEL.service]: 'recorder',
       [LABEL.deviceId]: row.id,
+      [LABEL.incarnation]: microphone.incarnation,
       [LABEL.profile]: profile.slug,
     },
     network: 'none',

@@ -70,6 +70,8 @@ export interface Context {
   images: ImageMemory;
   events: StationEvent[];
   deadlines: number[];
+  /** Incarnations of microphones that a living container holds; null: nobody has asked yet. */
+  held: ReadonlySet<string> | null;
 }
 
 export interface Decided {

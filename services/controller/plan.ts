@@ -35,7 +35,7 @@ import {
 import { describeRunning, tell } from './plan-telling.ts';
 import { rollOut, tagProven } from './plan-updates.ts';
 import { advance, isStalled, startWatch, type Watch } from './progress.ts';
-import type { Action, Explanation, ObservedContainer, SubjectKey, Wish } from './world.ts';
+import type { Action, Explanation, ObservedContainer, Reading, SubjectKey, Wish } from './world.ts';
 
 /** How often a recorder that has just been started is looked at until it advances. */
 const STARTING_LOOK_MS = 250;
@@ -50,7 +50,13 @@ export function plan(input: PlanInput): Plan {
   const absorbed = absorbResults(input.memory, input.results, input.nowMs);
   if (input.wishes === null)
     return { actions: [], outcomes: [], events: absorbed.events, memory: absorbed.memory, deadlineMs: null };
-  const context: Context = { input, images: absorbed.memory.images, events: [...absorbed.events], deadlines: [] };
+  const context: Context = {
+    input,
+    images: absorbed.memory.images,
+    events: [...absorbed.events],
+    deadlines: [],
+    held: null,
+  };
   const containers = input.containers.ok
     ? groupBySubject(input.containers.value)
     : new Map<SubjectKey, ObservedContainer[]>();
@@ -245,6 +251,11 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     return settled(wish, kind, phase, namingHolder(failure, wish.holder), failure.blocked, memory);
   }
   if (wish.imageId === null) return imageMissing(wish, memory, context);
+  if (isHeldByAnother(wish, context)) {
+    context.deadlines.push(nowMs + MOVING_LOOK_MS);
+    const message = 'A recorder of another name still holds this microphone: it begins when that one is gone.';
+    return settled(wish, 'wait', 'waiting', { reason: 'MicrophoneHeld', message }, false, memory);
+  }
   const why: Explanation =
     failure === null
       ? { reason: 'Wanted', message: 'It should run and does not.' }
@@ -262,6 +273,26 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
     action,
     memory,
   };
+}
+
+/**
+ * By a container of another subject, since of its own there is none: as when a row went with an older database, and its
+ * recorder is still being ended while the same microphone has a new row already.
+ */
+function isHeldByAnother({ spec }: Extract<Wish, { kind: 'run' }>, context: Context): boolean {
+  const incarnation = spec.labels[LABEL.incarnation];
+  if (incarnation === undefined) return false;
+  context.held ??= heldMicrophones(context.input.containers);
+  return context.held.has(incarnation);
+}
+
+function heldMicrophones(containers: Reading<ObservedContainer[]>): ReadonlySet<string> {
+  const held = new Set<string>();
+  for (const { state, labels } of containers.ok ? containers.value : []) {
+    const incarnation = labels[LABEL.incarnation];
+    if (incarnation !== undefined && (state === 'live' || state === 'moving')) held.add(incarnation);
+  }
+  return held;
 }
 
 /** Fetched where there is a registry to fetch it from; what runs of other subjects goes on meanwhile. */

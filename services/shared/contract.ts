@@ -22,6 +22,8 @@ export const LABEL = {
   station: 'io.silvasonic.station',
   service: 'io.silvasonic.service',
   deviceId: 'io.silvasonic.device_id',
+  /** One stay of a microphone on a port: whoever bears it holds that microphone as long as it lives. */
+  incarnation: 'io.silvasonic.incarnation',
   profile: 'io.silvasonic.profile',
   intent: 'io.silvasonic.intent',
   template: 'io.silvasonic.template',

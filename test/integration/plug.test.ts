@@ -94,6 +94,7 @@ describe('a station with microphones', () => {
       [LABEL.station]: stationId,
       [LABEL.service]: 'recorder',
       [LABEL.deviceId]: row.id,
+      [LABEL.incarnation]: expect.stringContaining(`#${card}#`),
       [LABEL.profile]: 'audiomoth-usb',
       [LABEL.intent]: expect.stringMatching(/^[0-9a-f]{32}$/),
       [LABEL.template]: expect.stringMatching(/^[0-9a-f]{32}$/),

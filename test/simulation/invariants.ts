@@ -70,9 +70,7 @@ function started(run: Run, container: SimulatedContainer): void {
     const stick = isSynthetic ? VIRTUAL : real;
     const holder = real && running.find((one) => heardBy(run, one) === stick);
     const busy = holder !== undefined;
-    // One whose row went with an older database is ended at the same time as its microphone, under a new name, is begun.
-    const isOrphan = holder !== undefined && rowOf(run, holder.deviceId) === undefined;
-    if (busy && !isOrphan) fail(run, `a second recorder on the microphone of another (${container.deviceId})`);
+    if (busy) fail(run, `a second recorder on the microphone of another (${container.deviceId})`);
     // As the real one: what it cannot open it says, and ends.
     if (busy) clock.after(60, () => engine.kill(container, 11));
     else if (stick === undefined) clock.after(60, () => engine.kill(container, 10));

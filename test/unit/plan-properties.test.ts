@@ -39,7 +39,7 @@ function wishesOf(situations: readonly DeviceSituation[], imageId: string | null
   return wishes(
     specInput({
       rows,
-      present: new Map(withIds.filter(({ present }) => present).map(({ id }) => [id, microphone()])),
+      present: new Map(withIds.filter(({ present }) => present).map(({ id }) => [id, microphone({ portPath: id })])),
       flapping: new Map(
         withIds.filter(({ flapping }) => flapping).map(({ id }) => [id, { count: 5, untilMs: 99_000 }]),
       ),

@@ -20,7 +20,7 @@ function released(
 ): Wish[] {
   // A change is one of the first's.
   const rows = ids.map((one, index) => deviceRow(one, index === 0 ? change : {}));
-  const present = new Map(rows.map((row) => [row.id, microphone()]));
+  const present = new Map(rows.map((row) => [row.id, microphone({ portPath: row.id })]));
   return wishes(specInput({ rows, present, recorderImage: { reference: REFERENCE, id } }));
 }
 /** All run the first release; the second is out. */
@@ -116,7 +116,7 @@ describe('an update touches only what runs as it should', () => {
     const machine = updating(['a']);
     const flapping = new Map([['a', { count: 5, untilMs: 1_000_000 }]]);
     const rows = [deviceRow('a')];
-    machine.wishes = wishes(specInput({ rows, present: new Map([['a', microphone()]]), flapping }));
+    machine.wishes = wishes(specInput({ rows, present: new Map([['a', microphone({ portPath: 'a' })]]), flapping }));
     machine.advance(10_000);
     machine.wishes = released('sha256:two', ['a']);
     machine.look({ inFlight: new Map([['recorder:a', 'run']]) });

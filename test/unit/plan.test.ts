@@ -4,7 +4,7 @@ import { chooseImage, emptyPlanMemory } from '../../services/controller/plan-mem
 import type { Plan, PlanInput } from '../../services/controller/plan-outcome.ts';
 import { recorderSubject, wishes } from '../../services/controller/spec.ts';
 import type { Action, ActionOutcome, ObservedContainer, Wish } from '../../services/controller/world.ts';
-import { RECORDER_EXIT, type RecorderStatus } from '../../services/shared/contract.ts';
+import { LABEL, RECORDER_EXIT, type RecorderStatus } from '../../services/shared/contract.ts';
 import {
   containerOf,
   deviceRow,
@@ -54,6 +54,27 @@ const done: ActionOutcome = { kind: 'done', containerId: 'x', refusedLimits: [] 
 describe('what a plan does', () => {
   test('a missing recorder is started', () => {
     expect(lines(plan(planInput({ wishes: [wish()] })))).toEqual([`run ${SUBJECT}: It should run and does not.`]);
+  });
+
+  test.each([
+    ['live', true],
+    ['moving', true],
+    ['ended', false],
+    ['created', false],
+  ] as const)('a microphone that a %s recorder of another name holds is waited for: %s', (state, isHeld) => {
+    const wished = wish();
+    const other = containerOf(wished, { id: 'other', state });
+    const named = { ...other, labels: { ...other.labels, [LABEL.deviceId]: 'older' } };
+    const look = (container: ObservedContainer) =>
+      plan(planInput({ wishes: [wished], containers: reading([container], 2000), nowMs: 3000 }));
+    const { actions, outcomes, deadlineMs } = look(named);
+    expect(actions.filter(({ kind }) => kind === 'run')).toHaveLength(isHeld ? 0 : 1);
+    expect(outcomes[0]).toMatchObject(isHeld ? { kind: 'wait', reason: 'MicrophoneHeld' } : { kind: 'run' });
+    if (isHeld) expect(deadlineMs).toBe(3500);
+    const elsewhere = { ...named, labels: { ...named.labels, [LABEL.incarnation]: '1-9#9#card9#116:9' } };
+    expect(look(elsewhere).actions.map(({ kind }) => kind)).toContain('run');
+    const { [LABEL.incarnation]: _, ...ofAnOlderRelease } = named.labels;
+    expect(look({ ...named, labels: ofAnOlderRelease }).actions.map(({ kind }) => kind)).toContain('run');
   });
 
   test('a healthy one of an earlier controller is adopted: nothing is done', () => {
@@ -420,7 +441,7 @@ describe('failures', () => {
 describe('updates', () => {
   const current = { reference: 'localhost/silvasonic-recorder:latest', id: 'sha256:bbbb' };
   const rows = ['a', 'b', 'c'].map((id) => deviceRow(id));
-  const present = new Map(rows.map((row) => [row.id, microphone()]));
+  const present = new Map(rows.map((row) => [row.id, microphone({ portPath: row.id })]));
 
   test('with auto_update one recorder at a time takes the new release, the next after good running', () => {
     const old = wishes(specInput({ rows, present })).map((wished) => containerOf(wished));
