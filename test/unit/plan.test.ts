@@ -64,7 +64,7 @@ describe('what a plan does', () => {
   ] as const)('a microphone that a %s recorder of another name holds is waited for: %s', (state, isHeld) => {
     const wished = wish();
     const other = containerOf(wished, { id: 'other', state });
-    const named = { ...other, labels: { ...other.labels, [LABEL.deviceId]: 'older' } };
+    const named: ObservedContainer = { ...other, labels: { ...other.labels, [LABEL.deviceId]: 'older' } };
     const look = (container: ObservedContainer) =>
       plan(planInput({ wishes: [wished], containers: reading([container], 2000), nowMs: 3000 }));
     const { actions, outcomes, deadlineMs } = look(named);
