@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { createExecutor } from './actions.ts';
 import type { Alerts } from './alerts.ts';
 import { startContainerLogs } from './container-logs.ts';
+import { STOP_TIMEOUT_S } from './container-spec.ts';
 import type { HealthSnapshot } from './health.ts';
 import { type Counters, startHeartbeat } from './heartbeat.ts';
 import type { HostLoad } from './host-load.ts';
@@ -38,6 +39,8 @@ export interface ControllerSettings extends ReconcileSettings {
   onShutdown: 'leave' | 'stop';
   /** Called after every finished cycle. */
   onCycle: () => void;
+  /** Of a station that has none yet; by default a random UUID. */
+  newStationId?: () => string;
 }
 
 export interface Controller {
@@ -47,8 +50,6 @@ export interface Controller {
   snapshot(): Snapshot;
   health(): HealthSnapshot;
 }
-
-const STOP_TIMEOUT_S = 10;
 
 export function createController(ports: ControllerPorts, settings: ControllerSettings): Controller {
   const { clock, engine, store, bus, microphones, workspaces, alerts, log } = ports;
@@ -83,7 +84,7 @@ export function createController(ports: ControllerPorts, settings: ControllerSet
     {
       recorderImage: settings.recorderImage,
       serviceImages: settings.catalogue.map(({ image }) => image),
-      newStationId: randomUUID,
+      newStationId: settings.newStationId ?? randomUUID,
       // An event about something we are at ourselves says nothing new: its end wakes us anyway.
       onStationId: (stationId) => engine.watch(stationId, (name) => !isUnderWay(name) && wakeFor('containers')),
       onLateReading: () => loop.wake(),

@@ -6,7 +6,9 @@
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { LABEL, NOTHING_TO_REPORT, type RecorderStatus } from '../shared/contract.ts';
 import { isSameButForStatus } from './device-row.ts';
+import { createPatience } from './patience.ts';
 import { recorderSubject, type SpecInput } from './spec.ts';
+import { lookAtWorkspace, noProblem } from './workspace-marker.ts';
 import type {
   Clock,
   DesiredState,
@@ -19,7 +21,6 @@ import type {
   Reading,
   SecretVersions,
   ServiceRow,
-  StationConfig,
   StationEvent,
   Store,
   SubjectKey,
@@ -85,8 +86,6 @@ export interface Observer {
   lastContainers(): readonly ObservedContainer[];
 }
 
-/** How long a cycle waits for the engine before it goes on without. */
-const ENGINE_PATIENCE_MS = 1000;
 /** Images change rarely: they are looked up at every other tick. */
 const TICKS_PER_IMAGE_LOOKUP = 2;
 
@@ -338,67 +337,4 @@ function withoutStatus(state: DesiredState): DesiredState {
 /** Whose containers run. */
 function liveDevices(containers: readonly ObservedContainer[]): Set<string | undefined> {
   return new Set(containers.filter(({ state }) => state === 'live').map(({ labels }) => labels[LABEL.deviceId]));
-}
-
-const noProblem: { problem: Explanation | null; marked: boolean } = { problem: null, marked: false };
-
-/** Is the disk there that recordings belong on? A folder without its marker would fill the SD card underneath. */
-async function lookAtWorkspace(
-  workspaces: Workspaces,
-  marker: Reading<string | null>,
-  stationId: string,
-  config: StationConfig,
-): Promise<typeof noProblem> {
-  const trouble = (reason: string, message: string): typeof noProblem => ({
-    problem: { reason, message },
-    marked: false,
-  });
-  if (!marker.ok) return trouble('WorkspaceUnreadable', marker.error);
-  if (marker.value === stationId) return config.workspaceMarked ? noProblem : { problem: null, marked: true };
-  if (marker.value !== null) {
-    return trouble(
-      'WorkspaceOfAnother',
-      `The recordings' folder belongs to station ${marker.value}, this is ${stationId}: mount this station's disk, or write ${stationId} into its marker file.`,
-    );
-  }
-  if (config.workspaceMarked) {
-    return trouble(
-      'WorkspaceMissing',
-      `The recordings' folder has lost its marker file: is its disk mounted? If the disk is new, write ${stationId} into .silvasonic-station in it.`,
-    );
-  }
-  const written = await workspaces.writeMarker(stationId);
-  return written.ok ? { problem: null, marked: true } : trouble('FolderUnwritable', written.error);
-}
-
-/**
- * Waits for a call a limited time. While it is under way it is not made again; what comes in late is handed out by the
- * next call of the same name, so that an engine that is always slow is still heard.
- */
-function createPatience(clock: Clock, onLate: () => void) {
-  const pending = new Set<string>();
-  const arrived = new Map<string, Promise<unknown>>();
-  return async <T>(name: string, call: () => Promise<T>): Promise<T | 'late'> => {
-    const late = arrived.get(name) as Promise<T> | undefined;
-    arrived.delete(name);
-    if (late !== undefined) return await late;
-    if (pending.has(name)) return 'late';
-    pending.add(name);
-    const answer = call();
-    let isLate = false;
-    const arrive = (): void => {
-      pending.delete(name);
-      if (!isLate) return;
-      arrived.set(name, answer);
-      onLate();
-    };
-    answer.then(arrive, arrive);
-    return await new Promise<T | 'late'>((resolve, reject) => {
-      const cancel = clock.timer(ENGINE_PATIENCE_MS, () => {
-        isLate = true;
-        resolve('late');
-      });
-      answer.then(resolve, reject).finally(cancel);
-    });
-  };
 }

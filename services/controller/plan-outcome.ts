@@ -3,8 +3,10 @@
  * Pure.
  */
 import { LABEL, type RecorderStatus } from '../shared/contract.ts';
+import { STOP_TIMEOUT_S } from './container-spec.ts';
 import type { ImageMemory, PlanMemory, Policy, SubjectMemory } from './plan-memory.ts';
-import { recorderSubject, serviceSubject } from './spec.ts';
+import { serviceSubject } from './service-wish.ts';
+import { recorderSubject } from './spec.ts';
 import type {
   Action,
   Explanation,
@@ -79,9 +81,6 @@ export interface Decided {
   action: Action | null;
   memory: SubjectMemory;
 }
-
-/** Between SIGTERM and SIGKILL: a recorder needs well under a second to finish its file. */
-const STOP_TIMEOUT_S = 10;
 
 /** The subject that a container's labels name; one whose labels name none is a subject of its own, so that it is removed. */
 export function subjectOf(container: ObservedContainer): SubjectKey {

@@ -18,6 +18,7 @@ const CORE = [
   'enrollment',
   'spec',
   'container-spec',
+  'service-wish',
   'plan',
   'plan-memory',
   'plan-outcome',

@@ -101,6 +101,8 @@ export function startSimulatedController(
       tickMs: TICK_MS,
       onShutdown: 'leave',
       onCycle: () => station.onCycle(controller),
+      // A world is the same in every run, the names of its containers too.
+      newStationId: () => `${clock.nowMs().toString(16).padStart(8, '0')}-0000-4000-8000-000000000000`,
     },
   );
   return { controller, wakes };

@@ -94,6 +94,7 @@ PURE.push(
   'services/shared/service-contract.ts',
   'services/shared/alerts.ts',
   'services/controller/service-spec.ts',
+  'services/controller/service-wish.ts',
   'services/controller/alert-rules.ts',
   'services/controller/ports.ts',
 );

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { plan } from '../../services/controller/plan.ts';
 import { type Outcome, type PlanInput, subjectOf } from '../../services/controller/plan-outcome.ts';
-import { recorderSubject, type SpecInput, serviceSubject, wishes } from '../../services/controller/spec.ts';
+import { serviceSubject } from '../../services/controller/service-wish.ts';
+import { recorderSubject, type SpecInput, wishes } from '../../services/controller/spec.ts';
 import type { ObservedContainer, Wish } from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { LABEL, UPDATE_WAITING } from '../../services/shared/contract.ts';
