@@ -1,5 +1,5 @@
 /** One alert to one receiver: ntfy takes text with headers, a webhook the whole of it as JSON. */
-import type { Alert } from '../shared/alerts.ts';
+import { type Alert, credential } from '../shared/alerts.ts';
 
 export type AlertTarget = 'ntfy' | 'webhook';
 
@@ -11,30 +11,72 @@ export type PostAlert = (target: AlertTarget, address: string, alert: Alert) => 
 const DEADLINE_MS = 10_000;
 /** Client errors that pass by themselves: too early, too many. */
 const PASSING = new Set([408, 425, 429]);
+/** The receiver is elsewhere, and wants the same there. 302 may be a page to sign in on, which would answer to anything. */
+const MOVED = new Set([301, 307, 308]);
+/** The receiver took it, and names a page that says so. */
+const TAKEN = 303;
+const MOST_MOVES = 5;
+
+interface AlertRequest {
+  headers: Record<string, string>;
+  body: string;
+}
 
 /** Never throws. Neither the address nor what stands in it gets into any sentence but its host. */
 export const postAlert: PostAlert = async (target, address, alert) => {
   try {
-    const url = new URL(address);
-    const { headers, body } = target === 'ntfy' ? ntfyRequest(alert) : webhookRequest(alert);
-    const response = await fetch(withoutUser(url), {
-      method: 'POST',
-      headers: { ...headers, ...authorization(url) },
-      body,
-      signal: AbortSignal.timeout(DEADLINE_MS),
-    });
-    await response.body?.cancel();
-    if (response.ok) return { kind: 'sent' };
-    const why = `${url.host} answered ${response.status} ${response.statusText}`.trim();
-    const lasting = response.status >= 400 && response.status < 500 && !PASSING.has(response.status);
-    return { kind: lasting ? 'refused' : 'failed', why };
+    return await send(new URL(address), target === 'ntfy' ? ntfyRequest(alert) : webhookRequest(alert));
   } catch (error) {
     return { kind: 'failed', why: `${hostOf(address)} cannot be reached (${reasonOf(error)})` };
   }
 };
 
+/**
+ * Goes where it is sent by itself: `fetch` would ask there with GET, and any page that answers would look like a receiver
+ * that took the alert.
+ */
+async function send(address: URL, { headers, body }: AlertRequest): Promise<Delivery> {
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  let url = address;
+  for (let moves = 0; ; moves += 1) {
+    const response = await fetch(withoutUser(url), {
+      method: 'POST',
+      headers: { ...headers, ...authorization(url) },
+      body,
+      signal,
+      redirect: 'manual',
+    });
+    await response.body?.cancel();
+    if (response.ok || response.status === TAKEN) return { kind: 'sent' };
+    const next = MOVED.has(response.status) ? movedTo(url, response) : null;
+    if (next === null || moves === MOST_MOVES) return unwanted(url, response);
+    url = next;
+  }
+}
+
+/** Where the receiver is now, with the password where that is the same host. null: no address that one can send to. */
+function movedTo(from: URL, { headers }: Response): URL | null {
+  const location = headers.get('location') ?? '';
+  if (!URL.canParse(location, from.href)) return null;
+  const to = withoutUser(new URL(location, from));
+  if (to.protocol !== 'https:' && to.protocol !== from.protocol) return null;
+  if (to.hostname === from.hostname) {
+    to.username = from.username;
+    to.password = from.password;
+  }
+  return to;
+}
+
+function unwanted({ host }: URL, { status, statusText }: Response): Delivery {
+  const why = `${host} answered ${status} ${statusText}`.trim();
+  if (status >= 300 && status < 400)
+    return { kind: 'refused', why: `${why} and points to another address: give that of the receiver itself` };
+  const lasting = status >= 400 && status < 500 && !PASSING.has(status);
+  return { kind: lasting ? 'refused' : 'failed', why };
+}
+
 /** https://docs.ntfy.sh/publish/: title, priority (3 is default, 4 high) and tags, some of which become pictures. */
-export function ntfyRequest(alert: Alert): { headers: Record<string, string>; body: string } {
+export function ntfyRequest(alert: Alert): AlertRequest {
   const isWarning = alert.state === 'warning';
   const tag = isWarning ? 'warning' : alert.kind === 'test' ? 'loudspeaker' : 'white_check_mark';
   return {
@@ -48,7 +90,7 @@ export function ntfyRequest(alert: Alert): { headers: Record<string, string>; bo
   };
 }
 
-function webhookRequest(alert: Alert): { headers: Record<string, string>; body: string } {
+function webhookRequest(alert: Alert): AlertRequest {
   return { headers: { 'content-type': 'application/json' }, body: JSON.stringify(alert) };
 }
 
@@ -67,7 +109,7 @@ function withoutUser(url: URL): URL {
 
 function authorization({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {};
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  const pair = `${credential(username)}:${credential(password)}`;
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 

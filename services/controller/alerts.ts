@@ -57,23 +57,37 @@ const stateSchema = z.object({
   waiting: z.array(waitingSchema).max(MOST_WAITING),
 });
 type State = z.infer<typeof stateSchema>;
+type Waiting = State['waiting'][number];
 const emptyState: State = { schema: 1, testToken: '', told: [], waiting: [] };
 
 export function createAlerts({ clock, log, controllerWorkspace, runPath, post }: AlertsOptions): Alerts {
   const file = join(controllerWorkspace, STATE_FILE);
   const retries = new Map<AlertTarget, { failures: number; atMs: number }>();
+  /**
+   * Since when each alert waits, monotonic ms. The wall clock tells it only across a restart: without a network it is set
+   * at some later time, and what waits would look a month old.
+   */
+  const waitsSinceMs = new WeakMap<Alert, number>();
   let state: State | null = null;
   let saved = '';
+  let savable = true;
   let memory: AlertMemory = new Map();
   let lookedAtMs = Number.NEGATIVE_INFINITY;
   let busy = false;
   let stopped = false;
 
+  /** What cannot be kept is told all the same: of a disk that is full or broken a person must hear above all. */
   const save = async (): Promise<void> => {
     const text = `${JSON.stringify(state)}\n`;
     if (text === saved) return;
-    await writeDurably(file, text, 0o600);
-    saved = text;
+    try {
+      await writeDurably(file, text, 0o600);
+      saved = text;
+      savable = true;
+    } catch (cause) {
+      if (savable) log.warn({ err: cause }, 'What was told cannot be kept: after a restart an alert may come twice.');
+      savable = false;
+    }
   };
 
   const send = async (
@@ -106,32 +120,37 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
   };
 
   const work = async (look: AlertLook, report: (event: StationEvent) => void): Promise<void> => {
+    const times = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
     if (state === null) {
       state = await readState(controllerWorkspace, log);
-      memory = new Map(state.told.map((key) => [key, { sinceMs: clock.nowMs(), holds: true, told: true }]));
+      memory = new Map(state.told.map((key) => [key, { sinceMs: times.nowMs, holds: true, told: true }]));
+      for (const { alert } of state.waiting)
+        waitsSinceMs.set(alert, times.nowMs - Math.max(0, times.wallMs - alert.at));
     }
     const now = state;
     const { settings, station } = look;
-    const times = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+    const targets = TARGETS.filter((target) => addressOf(target, settings) !== null);
     const found = findAlerts({ ...look, ...times, fullInDays: await readFullInDays(runPath) }, memory);
-    memory = found.memory;
-    const alerts = [...found.alerts];
+    memory = targets.length > 0 ? found.memory : untold(found.memory);
+    now.told = [...memory].flatMap(([key, { told }]) => (told ? [key] : []));
+    const tests: Alert[] = [];
     if (settings.testToken !== now.testToken) {
       now.testToken = settings.testToken;
-      if (settings.testToken !== '') alerts.push(testAlert({ station, wallMs: times.wallMs }));
+      if (settings.testToken !== '') tests.push(testAlert({ station, wallMs: times.wallMs }));
     }
-    const targets = TARGETS.filter((target) => addressOf(target, settings) !== null);
-    if (targets.length === 0 && alerts.some(({ kind }) => kind === 'test'))
+    if (targets.length === 0 && tests.length > 0)
       report(event('warning', 'AlertFailed', 'There is nobody to alert: give the address of ntfy or of a webhook.'));
-    now.told = [...memory].flatMap(([key, { told }]) => (told ? [key] : []));
-    const fresh = alerts.flatMap((alert) => targets.map((target) => ({ target, alert })));
     // Somebody waits in front of the page for a test: it does not stand behind what a receiver has refused so far.
-    const isTest = ({ alert }: { alert: Alert }): boolean => alert.kind === 'test';
-    if (fresh.some(isTest)) retries.clear();
-    now.waiting = [...fresh.filter(isTest), ...now.waiting, ...fresh.filter((one) => !isTest(one))]
-      .filter(({ target, alert }) => targets.includes(target) && times.wallMs - alert.at < STALE_MS)
+    if (tests.length > 0) retries.clear();
+    for (const alert of [...tests, ...found.alerts]) waitsSinceMs.set(alert, times.nowMs);
+    const toEach = (alerts: Alert[]): Waiting[] =>
+      alerts.flatMap((alert) => targets.map((target) => ({ target, alert })));
+    now.waiting = [...toEach(tests), ...now.waiting, ...toEach(found.alerts)]
+      .filter(({ target }) => targets.includes(target))
+      .filter(({ alert }) => times.nowMs - (waitsSinceMs.get(alert) ?? times.nowMs) < STALE_MS)
       .slice(-MOST_WAITING);
-    for (const { title } of alerts) log.info({ title }, 'A person is told.');
+    if (targets.length > 0)
+      for (const { title } of [...tests, ...found.alerts]) log.info({ title }, 'A person is told.');
     await save();
     await Promise.all(targets.map((target) => send(now, target, look, report)));
     await save();
@@ -155,6 +174,10 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
     },
   };
 }
+
+/** Without an address nobody was told of anything: whoever gives one then hears of what still goes on. */
+const untold = (memory: AlertMemory): AlertMemory =>
+  new Map([...memory].map(([key, condition]) => [key, { ...condition, told: false }]));
 
 const addressOf = (target: AlertTarget, { ntfyUrl, webhookUrl }: AlertLook['settings']): string | null =>
   target === 'ntfy' ? ntfyUrl : webhookUrl;

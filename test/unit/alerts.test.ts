@@ -88,14 +88,18 @@ describe('what is told', () => {
 describe('on its way', () => {
   let folder: string;
   let server: Server;
-  let received: { url: string; headers: IncomingHttpHeaders; body: string }[];
+  let received: { method: string; url: string; headers: IncomingHttpHeaders; body: string }[];
   let answer: number;
+  /** By path: with what status a request is sent elsewhere, and where to. */
+  let moved: Record<string, [status: number, location: string]>;
   let nowMs: number;
+  /** What the wall clock is ahead of the other one. */
+  let wallAheadMs: number;
   let alerts: Alerts;
   let events: StationEvent[];
   let url: string;
 
-  const clock: Clock = { nowMs: () => nowMs, wallMs: () => 1e12 + nowMs, timer: () => () => {} };
+  const clock: Clock = { nowMs: () => nowMs, wallMs: () => wallAheadMs + nowMs, timer: () => () => {} };
   const make = (): void => {
     alerts = createAlerts({
       clock,
@@ -112,9 +116,10 @@ describe('on its way', () => {
         body += text;
       });
       request.on('end', () => {
-        received.push({ url: request.url ?? '', headers: request.headers, body });
-        response.statusCode = answer;
-        response.end('thanks');
+        const { method = '', url = '', headers } = request;
+        received.push({ method, url, headers, body });
+        const [status, location] = moved[url] ?? [answer, null];
+        response.writeHead(status, location === null ? {} : { location }).end('thanks');
       });
     });
     server.listen(port, '127.0.0.1');
@@ -133,7 +138,9 @@ describe('on its way', () => {
     received = [];
     events = [];
     answer = 200;
+    moved = {};
     nowMs = 1e6;
+    wallAheadMs = 1e12;
     await start();
     make();
   });
@@ -175,6 +182,14 @@ describe('on its way', () => {
     expect(received).toHaveLength(2);
   });
 
+  test('a password with a percent sign goes out as it was typed', async () => {
+    await pass(12, {
+      settings: settings({ ntfyUrl: `${url.replace('http://', 'http://me:50%off%20%C3%A4%@')}/my-wood` }),
+    });
+    const [ntfy] = received.filter((request) => request.url === '/my-wood');
+    expect(ntfy?.headers.authorization).toBe(`Basic ${Buffer.from('me:50%off ä%').toString('base64')}`);
+  });
+
   test('a restart of the controller neither repeats nor forgets', async () => {
     await pass(20, {});
     expect(received).toHaveLength(1);
@@ -212,6 +227,73 @@ describe('on its way', () => {
     await pass(10, { devices: [recording] });
     expect(JSON.parse(received.at(-1)?.body ?? '').state).toBe('back');
     expect(received.length).toBeGreaterThan(2);
+  });
+
+  test('what waits is not out of date because the clock was set meanwhile: without a network it is wrong at first', async () => {
+    const port = Number(new URL(url).port);
+    await stop();
+    await pass(60, {});
+    wallAheadMs += 30 * 24 * 60 * MINUTE_MS;
+    await start(port);
+    await pass(61, {});
+    expect(received).toHaveLength(1);
+  });
+
+  test('where nothing can be kept, as on a full disk, a person is told all the same, and once', async () => {
+    mkdirSync(join(folder, 'controller', 'alerts.json'));
+    await pass(30, {});
+    expect(received.map(({ body }) => JSON.parse(body).state)).toEqual(['warning']);
+    rmSync(join(folder, 'controller', 'alerts.json'), { recursive: true });
+    await pass(3, { devices: [recording] });
+    expect(received.map(({ body }) => JSON.parse(body).state)).toEqual(['warning', 'back']);
+    expect(state()).toContain('"waiting":[]');
+  });
+
+  test.each([301, 307, 308])(
+    'a receiver that has moved (%i) gets it where it is now, its password too',
+    async (status) => {
+      moved = { '/old': [status, '/older'], '/older': [status, `${url}/my-wood`] };
+      await pass(12, { settings: settings({ ntfyUrl: `${url.replace('http://', 'http://me:secret@')}/old` }) });
+      expect(received.map(({ method, url }) => `${method} ${url}`)).toEqual([
+        'POST /old',
+        'POST /older',
+        'POST /my-wood',
+      ]);
+      expect(received.at(-1)).toMatchObject({
+        body: expect.stringContaining('Teich has not recorded for 10 minutes.'),
+        headers: { authorization: `Basic ${Buffer.from('me:secret').toString('base64')}` },
+      });
+      expect(events).toEqual([]);
+    },
+  );
+
+  test('another host is not told the password of the first', async () => {
+    moved = { '/old': [308, `${url.replace('127.0.0.1', 'localhost')}/my-wood`] };
+    await stop();
+    await start(Number(new URL(url).port));
+    await pass(12, { settings: settings({ ntfyUrl: `${url.replace('http://', 'http://me:secret@')}/old` }) });
+    expect(received.map(({ headers }) => headers.authorization !== undefined)).toEqual([true, false]);
+  });
+
+  test('a page to sign in on is no receiver: nobody is told that it took the alert', async () => {
+    moved = { '/my-wood': [302, '/sign-in?topic=secret'] };
+    await pass(3, { settings: settings({ ntfyUrl: `${url}/my-wood`, testToken: 'one' }), devices: [] });
+    expect(received.map(({ url }) => url)).toEqual(['/my-wood']);
+    expect(events).toMatchObject([
+      {
+        type: 'warning',
+        reason: 'AlertFailed',
+        message: expect.stringMatching(/answered 302.* points to another address/),
+      },
+    ]);
+    expect(JSON.stringify(events)).not.toContain('secret');
+  });
+
+  test('addresses that lead in a circle are given up', async () => {
+    moved = { '/a': [301, '/b'], '/b': [301, '/a'] };
+    await pass(3, { settings: settings({ webhookUrl: `${url}/a`, testToken: 'one' }), devices: [] });
+    expect(received.length).toBeLessThan(10);
+    expect(events).toMatchObject([{ type: 'warning', reason: 'AlertFailed' }]);
   });
 
   test('a new token sends one alert to try it, says how that went, and no second one after a restart', async () => {
@@ -254,6 +336,16 @@ describe('on its way', () => {
     );
     await pass(3, { devices: [] });
     expect(received.map(({ body }) => JSON.parse(body).title)).toEqual(['Wald: the disk will be full in 3 days']);
+  });
+
+  test('who gives an address only now hears of what has gone on for long, and of nothing that is over', async () => {
+    const nobody = settings();
+    await pass(30, { settings: nobody });
+    const two = [away, { ...away, id: 'b', name: 'Bach' }];
+    await pass(30, { settings: nobody, devices: two });
+    await pass(3, { settings: nobody, devices: [recording, two[1] ?? away] });
+    await pass(3, { devices: [recording, two[1] ?? away] });
+    expect(received.map(({ body }) => JSON.parse(body).title)).toEqual(['Wald: Bach does not record']);
   });
 
   test('one address taken away: what waited for it is forgotten, the other one gets its own', async () => {
