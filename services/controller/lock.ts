@@ -30,6 +30,8 @@ const START_DEADLINE_MS = 10_000;
 const RELEASE_DEADLINE_MS = 2000;
 const LONGEST_RETRY_MS = 30_000;
 const HOLDER_MAX_BYTES = 4096;
+/** A disk that takes nothing more. The lock holds there too, and the controller must start: it starts whoever makes room. */
+const TAKES_NOTHING = ['ENOSPC', 'EDQUOT', 'EROFS'];
 
 const holderSchema = z.object({ pid: z.int(), host: z.string().max(300), since: z.string().max(40) });
 
@@ -132,8 +134,10 @@ async function hold(child: ChildProcessWithoutNullStreams, file: string): Promis
   try {
     await writeHolder(file);
   } catch (error) {
-    await end(child);
-    throw new Error(`${file} cannot be written: the holder of the lock would remain unknown.`, { cause: error });
+    if (!TAKES_NOTHING.includes(errorCode(error) ?? '')) {
+      await end(child);
+      throw new Error(`${file} cannot be written: the holder of the lock would remain unknown.`, { cause: error });
+    }
   }
   return {
     kind: 'held',

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -141,6 +141,13 @@ describe('the lock', () => {
     writeFileSync(join(folder, 'plain'), '');
     await expect(acquireLock(join(folder, 'plain', 'lock'))).rejects.toThrow();
     expect(holders()).toEqual([]);
+  });
+
+  it('is held on a full disk too: the controller that makes room there must be able to start', async () => {
+    mkdirSync(join(folder, 'controller'));
+    symlinkSync('/dev/full', file);
+    await take();
+    expect(await acquireLock(file)).toEqual({ kind: 'taken', holder: null });
   });
 
   it('names nobody where the file says nothing', async () => {
