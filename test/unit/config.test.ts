@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import {
   type ControllerConfig,
   controllerVariables,
@@ -242,6 +242,21 @@ describe('.env.example', () => {
     const shown = [...text.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
     expect(problems(Object.fromEntries(shown))).toEqual([]);
   });
+});
+
+test('a default in README.md is what counts where nothing is set', () => {
+  const readme = readFileSync(join(REPOSITORY, 'README.md'), 'utf8');
+  const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| `([^`]+)` \|/gm)].map(([, name = '', value = '']) => [
+    name,
+    value,
+  ]);
+  expect(rows.length).toBeGreaterThan(20);
+  const told = rows.map(([name = '', value]) => {
+    const { givenWorkspacePath: _workspace, givenRunPath: _run, ...config } = good({ [name]: value });
+    return { name, config };
+  });
+  const { givenWorkspacePath: _workspace, givenRunPath: _run, ...config } = good({});
+  expect(told).toEqual(told.map(({ name }) => ({ name, config })));
 });
 
 describe('findPackageFolder', () => {
