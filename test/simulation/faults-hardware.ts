@@ -2,7 +2,7 @@
 import { type Fault, lasting } from './fault.ts';
 import { plugsChanged } from './invariants.ts';
 import type { Random } from './random.ts';
-import { note, type Run } from './run.ts';
+import { note, type Run, seenAgain } from './run.ts';
 import { isPluggedIn, type Model, plugIn, type Stick } from './simulated-usb.ts';
 
 const PORTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
@@ -132,6 +132,7 @@ export const hardwareFaults: readonly Fault[] = [
     (run) => void Object.assign(run.station, { usbFails: true }),
     (run) => {
       run.station.usbFails = false;
+      seenAgain(run);
       run.station.plugChanged();
     },
   ),

@@ -1,7 +1,7 @@
 /** Database, engine and disk: away, slow, full, wiped, replaced by an older one. */
 import type { DesiredState } from '../../services/controller/world.ts';
 import { type Fault, lasting } from './fault.ts';
-import { cause, note, type Run } from './run.ts';
+import { cause, note, type Run, seenAgain } from './run.ts';
 import { freshState, QUIET_DATABASE } from './simulated-database.ts';
 import { type EngineFaults, quietFaults } from './simulated-engine.ts';
 import { type DiskFaults, QUIET_DISK } from './simulated-station.ts';
@@ -13,6 +13,7 @@ const databaseFault = (name: string, faults: Partial<typeof QUIET_DATABASE>): Fa
     (run) => {
       for (const key of Object.keys(faults) as (keyof typeof QUIET_DATABASE)[])
         Object.assign(run.station.database.faults, { [key]: QUIET_DATABASE[key] });
+      seenAgain(run);
       run.station.available();
     },
   );
@@ -24,6 +25,7 @@ const engineFault = (name: string, faults: Partial<EngineFaults>): Fault =>
     (run) => {
       for (const key of Object.keys(faults) as (keyof EngineFaults)[])
         Object.assign(run.station.engine.faults, { [key]: quietFaults[key] });
+      seenAgain(run);
     },
   );
 

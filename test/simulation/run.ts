@@ -87,6 +87,9 @@ export function cause(run: Run, deviceId: string): void {
   else times.push(run.station.clock.nowMs());
 }
 
+/** What happened while nobody could look is seen now, however long ago it was. */
+export const seenAgain = (run: Run): void => cause(run, '*');
+
 export const rowOf = ({ station }: Run, id: string): DeviceRow | undefined =>
   station.database.state.devices.find((row) => row.id === id);
 
