@@ -3,7 +3,7 @@
  * terminal. Everything lies in the data folder; Ctrl-C stops recorders, database and engine, in this order, and leaves
  * nothing running.
  */
-import { createWriteStream, existsSync, mkdirSync, renameSync, statSync, type WriteStream } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
@@ -22,6 +22,7 @@ import { checkContainersRun, ensureImages, type PodmanCommand } from './images.t
 import { type StationPage, startPage } from './page.ts';
 import { endPrograms, runProgram } from './run-program.ts';
 import { showStation } from './show-station.ts';
+import { openStationLog, type StationLog } from './station-log.ts';
 
 /** What has been started, in order; it is stopped in reverse. */
 type Stop = { what: string; stop: () => Promise<unknown> };
@@ -30,7 +31,6 @@ const WATCHDOG_TICKS = 10;
 const SAME_SIGNAL_MS = 2000;
 const CODE_ATTEMPTS = 60;
 const CODE_RETRY_MS = 500;
-const LOG_MAX_BYTES = 10 * 1024 * 1024;
 
 interface Folders {
   data: string;
@@ -52,16 +52,10 @@ function findFolders(): Folders {
   return folders;
 }
 
-/** Goes on in the last run's log, or begins a new one where that has grown long. */
-function openLog(path: string): WriteStream {
-  if (existsSync(path) && statSync(path).size > LOG_MAX_BYTES) renameSync(path, `${path}.1`);
-  return createWriteStream(path, { flags: 'a', mode: 0o640 });
-}
-
 async function main(): Promise<void> {
   const folders = findFolders();
-  const logFile = openLog(join(folders.data, 'station.log'));
-  const log = createLog({ level: 'info', destination: { write: (line) => void logFile.write(line) } });
+  const logFile = openStationLog(join(folders.data, 'station.log'));
+  const log = createLog({ level: 'info', destination: logFile });
   const stops: Stop[] = [];
   const ending = endOnSignals(stops);
   try {
@@ -137,7 +131,7 @@ interface PageParts {
   config: ControllerConfig;
   bus: InProcessBus;
   folders: Folders;
-  logFile: WriteStream;
+  logFile: StationLog;
   stops: Stop[];
 }
 
@@ -147,7 +141,7 @@ async function startStationPage({ config, bus, folders, logFile, stops }: PagePa
     dataFolder: folders.data,
     runPath: folders.run,
     bus,
-    writeLog: (line) => void logFile.write(line),
+    writeLog: logFile.write,
   });
   stops.push({ what: 'page', stop: page.stop });
   console.log(`The page: ${page.addresses.join('  or  ')}`);
