@@ -114,8 +114,7 @@ function takeStationLock(folder) {
     timeout: COMMAND_DEADLINE_MS,
   });
   if (result.status === 0) {
-    fs.ftruncateSync(descriptor, 0);
-    fs.writeSync(descriptor, `${process.pid}\n`);
+    noteHolder(descriptor);
     return descriptor;
   }
   const holder = fs.readFileSync(file, 'utf8').trim();
@@ -132,6 +131,16 @@ function takeStationLock(folder) {
   );
 }
 
+/** For the sentence that a second station says. On a full disk it stays unsaid: the lock is the kernel's. */
+function noteHolder(descriptor) {
+  try {
+    fs.ftruncateSync(descriptor, 0);
+    fs.writeSync(descriptor, `${process.pid}\n`);
+  } catch {
+    // Whether there is room enough is looked at next, and said in a sentence.
+  }
+}
+
 /** The ports that a station opens, from the environment. Throws where a value is no port. */
 function stationPorts(env = process.env) {
   const read = (variable, fallback) => {
@@ -142,10 +151,16 @@ function stationPorts(env = process.env) {
   };
   const health = {
     use: 'health check',
+    hostVariable: 'SILVASONIC_CONTROLLER_BIND',
     host: env.SILVASONIC_CONTROLLER_BIND || '127.0.0.1',
     ...read('SILVASONIC_CONTROLLER_PORT', '9100'),
   };
-  const page = { use: 'web page', host: env.SILVASONIC_WEB_BIND, ...read('SILVASONIC_WEB_PORT', '8090') };
+  const page = {
+    use: 'web page',
+    hostVariable: 'SILVASONIC_WEB_BIND',
+    host: env.SILVASONIC_WEB_BIND,
+    ...read('SILVASONIC_WEB_PORT', '8090'),
+  };
   if (health.port === page.port) {
     throw new Problem(
       `${health.variable} and ${page.variable} are both ${page.port}, and two services cannot share a port: change one of them.`,
@@ -154,9 +169,15 @@ function stationPorts(env = process.env) {
   return [health, page];
 }
 
-/** Refuses a port that somebody else has, and names who, as far as the kernel tells this user. */
-async function checkPort({ use, host, variable, port }) {
-  const error = await tryListen(port, host);
+/** Refuses an address that is not here, and a port that somebody else has, who is named as far as the kernel tells this user. */
+async function checkPort({ use, hostVariable, host, variable, port }) {
+  const isAddress = !host || net.isIP(host) !== 0;
+  const error = isAddress ? await tryListen(port, host) : null;
+  if (!isAddress || error?.code === 'EADDRNOTAVAIL') {
+    throw new Problem(
+      `${hostVariable} is "${host}", and it must be an IP address of this machine ("ip address" lists them), or nothing.`,
+    );
+  }
   if (error === null) return;
   if (error.code === 'EADDRINUSE') {
     throw new Problem(

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -76,6 +76,11 @@ describe('the lock of a station', () => {
     closeSync(lock);
   });
 
+  it('is taken on a full disk too: how little room there is, another check says in a sentence', () => {
+    symlinkSync('/dev/full', join(folder, 'station.lock'));
+    closeSync(preflight.takeStationLock(folder));
+  });
+
   it('is a lock of one folder', () => {
     mkdirSync(join(folder, 'a'));
     mkdirSync(join(folder, 'b'));
@@ -109,6 +114,19 @@ describe('ports', () => {
     server.close();
     await once(server, 'close');
     await expect(preflight.checkPort({ use: 'web page', variable: 'X', port })).resolves.toBeUndefined();
+  });
+});
+
+describe('addresses to listen on', () => {
+  it.each([
+    ['SILVASONIC_WEB_BIND', '192.0.2.1'],
+    ['SILVASONIC_WEB_BIND', 'no address.'],
+    ['SILVASONIC_CONTROLLER_BIND', '192.0.2.1'],
+  ])('%s: where "%s" is none of this machine, that is said, and no other port asked for', async (variable, value) => {
+    const checks = preflight.stationPorts({ [variable]: value }).filter(({ host }) => host === value);
+    await expect(Promise.all(checks.map(preflight.checkPort))).rejects.toThrow(
+      new RegExp(`^${variable} is "${value}".*this machine`),
+    );
   });
 });
 

@@ -22,13 +22,21 @@ export const commandLine: {
   ): { command: string | undefined; yes: boolean; recordings: boolean; passedOn: string[] };
 } = load('../../services/station/command-line.cjs');
 
+interface StationPort {
+  use: string;
+  variable: string;
+  port: number;
+  host?: string;
+  hostVariable?: string;
+}
+
 export const preflight: {
   checkPlatform(machine: { platform: string; arch: string }): void;
   dataFolder(user: { env: Record<string, string>; uid: number; home: string }): string;
   prepareFolder(folder: string): void;
   takeStationLock(folder: string): number;
-  stationPorts(env: Record<string, string>): { use: string; variable: string; port: number }[];
-  checkPort(port: { use: string; variable: string; port: number; host?: string }): Promise<void>;
+  stationPorts(env: Record<string, string>): StationPort[];
+  checkPort(port: StationPort): Promise<void>;
   checkDisk(folder: string, neededBytes: number, purpose: string): void;
   checkNetwork(target: { url: string; purpose: string }): Promise<void>;
   findCommand(name: string, where: { searchPath: string; folders: string[] }): string | null;
