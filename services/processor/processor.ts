@@ -173,7 +173,8 @@ async function measure({ options, survey, state }: Parts): Promise<DiskSpace> {
 async function takeNext(root: Folder, parts: Parts): Promise<StoredSegment | null> {
   const { survey, failures, state } = parts;
   if (state.queue.length === 0 && survey.days().some((day) => day.todo > 0)) {
-    const found = (await survey.nextToDo(root)).filter((stored) => isPossible(stored, parts));
+    const waiting = await survey.nextToDo(root, state.isPressed ? 'archiving' : 'anything');
+    const found = waiting.filter((stored) => isPossible(stored, parts));
     const isDoubtful = (stored: StoredSegment) => failures.isDoubtful(segmentTitle(stored.segment));
     // Taken from the end: the newest last, before it those that failed already.
     state.queue = [...found.filter((one) => !isDoubtful(one)), ...found.filter(isDoubtful)].reverse();

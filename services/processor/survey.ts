@@ -24,6 +24,8 @@ export interface SurveyedDay extends DayOnDisk {
   day: string;
   /** Recordings that lack something. */
   todo: number;
+  /** Those of them that lack nothing but their archive form. */
+  toArchive: number;
   /** Its folders in which nothing of ours is. */
   emptyFolders: readonly Place[];
 }
@@ -37,8 +39,11 @@ export interface Survey {
   rulesOf(workspace: string): DeviceRules;
   /** Devices whose folders the disk would not read, and why: what is known of them stays as it was. */
   unreadable(): ReadonlyMap<string, string>;
-  /** The newest recordings first, of the newest day on which something is to be done. */
-  nextToDo(root: Folder): Promise<StoredSegment[]>;
+  /**
+   * The newest recordings first, of the newest day on which something of this kind is to be done. Whoever can only archive
+   * asks for that: else a newer day that waits for copies would stand before all others.
+   */
+  nextToDo(root: Folder, kind: 'anything' | 'archiving'): Promise<StoredSegment[]>;
   /** Nothing more is to be done for one recording of that day. */
   settled(stored: StoredSegment, day: string): void;
 }
@@ -82,13 +87,16 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
     const emptyFolders = [...changes]
       .filter(([place, at]) => at !== null && isEmpty.get(place))
       .map(([place]) => place);
-    device.days.set(day, { ...onDisk, workspace: name, day, changes, emptyFolders, todo: 0 });
+    device.days.set(day, { ...onDisk, workspace: name, day, changes, emptyFolders, todo: 0, toArchive: 0 });
     recount(device, day, segments);
   }
 
   function recount(device: KnownDevice, day: string, segments: readonly StoredSegment[]): void {
     const known = device.days.get(day);
-    if (known !== undefined) known.todo = segments.filter((stored) => lacks(stored, device.rules)).length;
+    if (known === undefined) return;
+    const lacking = segments.filter((stored) => lacks(stored, device.rules));
+    known.todo = lacking.length;
+    known.toArchive = lacking.filter((stored) => !workOn(stored, device.rules).copies).length;
   }
 
   async function lookAtDevice(root: Folder, name: string, thorough: boolean): Promise<void> {
@@ -129,10 +137,10 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
     days: () => [...devices.values()].flatMap((device) => [...device.days.values()]),
     rulesOf: (workspace) => devices.get(workspace)?.rules ?? { processing: defaults, removedUntilMs: null },
     unreadable: () => unreadable,
-    async nextToDo(root) {
+    async nextToDo(root, kind) {
       const waiting = [...devices.values()]
         .flatMap((device) => [...device.days.values()])
-        .filter((day) => day.todo > 0);
+        .filter((day) => (kind === 'archiving' ? day.toArchive : day.todo) > 0);
       const newest = waiting
         .map(({ day }) => day)
         .sort()
@@ -148,8 +156,11 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
       return found.sort((a, b) => b.segment.startedAt.getTime() - a.segment.startedAt.getTime());
     },
     settled(stored, day) {
-      const known = devices.get(stored.segment.workspace)?.days.get(day);
-      if (known !== undefined) known.todo = Math.max(0, known.todo - 1);
+      const device = devices.get(stored.segment.workspace);
+      const known = device?.days.get(day);
+      if (device === undefined || known === undefined) return;
+      known.todo = Math.max(0, known.todo - 1);
+      if (!workOn(stored, device.rules).copies) known.toArchive = Math.max(0, known.toArchive - 1);
     },
   };
 }

@@ -62,7 +62,11 @@ afterEach(async () => {
 const at = (name: string): string => join(place.recordingsPath, name);
 const PLAIN: SampleSound = { rate: 48_000, channels: 1, bitsPerSample: 16, seconds: 1 };
 
-function inProcess(config: Partial<ProcessorConfig> = {}, environment: NodeJS.ProcessEnv = process.env): Processor {
+function inProcess(
+  config: Partial<ProcessorConfig> = {},
+  environment: NodeJS.ProcessEnv = process.env,
+  freeBytes = 1e9,
+): Processor {
   const stop = new AbortController().signal;
   return createProcessor({
     recordingsPath: place.recordingsPath,
@@ -70,7 +74,7 @@ function inProcess(config: Partial<ProcessorConfig> = {}, environment: NodeJS.Pr
     sox: createSox({ environment, prefix: [], stop }),
     log: () => {},
     now: () => Date.now(),
-    diskSpace: async () => ({ freeBytes: 1e9, totalBytes: 2e9 }),
+    diskSpace: async () => ({ freeBytes, totalBytes: 2e9 }),
     stop,
   });
 }
@@ -225,6 +229,20 @@ describe('the archive form', () => {
     expect(existsSync(at(rawFile(other)))).toBe(false);
     expect(existsSync(at(rawFile(one)))).toBe(true);
     expect(existsSync(at(archiveFile(one)))).toBe(true);
+  });
+
+  it('goes on with little room, whatever newer recordings wait for their copies', async () => {
+    const [old, fresh] = [segmentAt(OAK, '2026-05-01T04:00:00Z'), segmentAt(POND, '2026-05-02T04:00:00Z')];
+    put(place, rawFile(old), sampleWav(PLAIN));
+    put(place, rawFile(fresh), sampleWav(PLAIN));
+    // The copies of the older one had to go.
+    put(place, `${OAK}/data/processed/.removed-until`, '2026-05-01T04:00:00.000Z\n');
+    const processor = inProcess({ ...archive, reserveBytes: 1e9 }, process.env, 0.9e9);
+    await workThrough(processor);
+    expect(existsSync(at(archiveFile(old)))).toBe(true);
+    expect(existsSync(at(rawFile(old)))).toBe(false);
+    expect(existsSync(at(rawFile(fresh)))).toBe(true);
+    expect(processor.status()).toMatchObject({ state: 'full', backlog: 1 });
   });
 
   it('copies are made of archived recordings, too', async () => {
