@@ -8,13 +8,14 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { controllerSettings, createPorts, loadSeeds } from '../controller/assembly.ts';
 import { createInProcessBus, type InProcessBus } from '../controller/bus.ts';
-import { type ControllerConfig, readConfig } from '../controller/config.ts';
+import type { ControllerConfig } from '../controller/config.ts';
 import { type Controller, createController } from '../controller/controller.ts';
 import { startHealth } from '../controller/health.ts';
 import { waitForLock } from '../controller/lock.ts';
 import { createLog, type Log } from '../controller/log.ts';
 import { startWatchdog } from '../controller/watchdog.ts';
 import { createClock } from '../shared/clock.ts';
+import type { PostgresConfig } from '../shared/connections.ts';
 import { BAD_CONFIG_EXIT_CODE, findPackageFolder } from '../shared/surroundings.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findRunningEngine, startEngine } from './engine.ts';
@@ -22,6 +23,7 @@ import { checkContainersRun, ensureImages, type PodmanCommand } from './images.t
 import { type StationPage, startPage } from './page.ts';
 import { endPrograms, runProgram } from './run-program.ts';
 import { showStation } from './show-station.ts';
+import { readStationConfig, type StationFolders } from './station-config.ts';
 import { openStationLog, type StationLog } from './station-log.ts';
 
 /** What has been started, in order; it is stopped in reverse. */
@@ -32,28 +34,14 @@ const SAME_SIGNAL_MS = 2000;
 const CODE_ATTEMPTS = 60;
 const CODE_RETRY_MS = 500;
 
-interface Folders {
-  data: string;
-  run: string;
-  cache: string;
-  repository: string;
-}
-
-function findFolders(): Folders {
-  const data = process.env.SILVASONIC_WORKSPACE_PATH ?? '/var/lib/silvasonic';
-  const runtime = process.getuid?.() === 0 ? '/run' : (process.env.XDG_RUNTIME_DIR ?? join(data, 'run'));
-  const folders = {
-    data,
-    run: process.env.SILVASONIC_RUN_PATH ?? join(runtime, 'silvasonic'),
-    cache: join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'silvasonic'),
-    repository: findPackageFolder(import.meta.url),
-  };
-  for (const folder of [folders.data, folders.run]) mkdirSync(folder, { recursive: true });
-  return folders;
-}
-
 async function main(): Promise<void> {
-  const folders = findFolders();
+  const station = readStationConfig(process.env, { uid: process.getuid?.() ?? 0, home: homedir() });
+  if (!station.ok) {
+    for (const problem of station.problems) console.error(problem);
+    process.exit(BAD_CONFIG_EXIT_CODE);
+  }
+  const { folders } = station.value;
+  for (const folder of [folders.data, folders.run]) mkdirSync(folder, { recursive: true });
   const logFile = openStationLog(join(folders.data, 'station.log'));
   const log = createLog({ level: 'info', destination: logFile });
   const stops: Stop[] = [];
@@ -61,7 +49,8 @@ async function main(): Promise<void> {
   try {
     const socketPath = await startImages(folders, log, stops);
     if (ending.begun()) return;
-    const config = await startDatabase(folders, socketPath, log, stops);
+    const database = await startDatabase(folders, log, stops);
+    const config = { ...station.value.controller, socketPath, postgres: database };
     const bus = createInProcessBus();
     const controller = await startController(config, bus, log, stops);
     await startStationPage({ config, bus, folders, logFile, stops });
@@ -75,7 +64,7 @@ async function main(): Promise<void> {
 }
 
 /** The engine that runs already, or one of our own; then the images that recorders are made of. */
-async function startImages(folders: Folders, log: Log, stops: Stop[]): Promise<string> {
+async function startImages(folders: StationFolders, log: Log, stops: Stop[]): Promise<string> {
   const running = await findRunningEngine();
   let podman: PodmanCommand = (args, timeoutMs = 120_000) => runProgram('podman', args, { timeoutMs });
   let socketPath = running;
@@ -91,7 +80,7 @@ async function startImages(folders: Folders, log: Log, stops: Stop[]): Promise<s
   }
   await ensureImages({
     podman,
-    repositoryFolder: folders.repository,
+    repositoryFolder: findPackageFolder(import.meta.url),
     cacheFolder: folders.cache,
     progress: (text) => console.log(text),
   });
@@ -99,38 +88,17 @@ async function startImages(folders: Folders, log: Log, stops: Stop[]): Promise<s
   return socketPath;
 }
 
-/** The embedded database, and the configuration that names it beside whatever the environment says. */
-async function startDatabase(folders: Folders, socketPath: string, log: Log, stops: Stop[]): Promise<ControllerConfig> {
-  const database = await startEmbeddedPostgres({ dataFolder: join(folders.data, 'database'), log });
-  stops.push({ what: 'database', stop: database.stop });
-  const read = readConfig(
-    {
-      SILVASONIC_VIRTUAL_MICROPHONES: 'auto',
-      SILVASONIC_ON_SHUTDOWN: 'stop',
-      ...process.env,
-      CONTAINER_SOCKET: socketPath,
-      SILVASONIC_WORKSPACE_PATH: folders.data,
-      SILVASONIC_RUN_PATH: folders.run,
-      SILVASONIC_REDIS_URL: '',
-      POSTGRES_HOST: database.host,
-      POSTGRES_PORT: String(database.port),
-      POSTGRES_USER: database.user,
-      POSTGRES_PASSWORD: database.password,
-      POSTGRES_PASSWORD_FILE: '',
-      POSTGRES_DB: database.database,
-    },
-    { insideContainer: false },
-  );
-  if (read.ok) return read.value;
-  for (const problem of read.problems) console.error(problem);
-  await stopAll(stops);
-  process.exit(BAD_CONFIG_EXIT_CODE);
+async function startDatabase(folders: StationFolders, log: Log, stops: Stop[]): Promise<PostgresConfig> {
+  const started = await startEmbeddedPostgres({ dataFolder: join(folders.data, 'database'), log });
+  stops.push({ what: 'database', stop: started.stop });
+  const { host, port, user, password, database } = started;
+  return { host, port, user, password, passwordFile: null, database };
 }
 
 interface PageParts {
   config: ControllerConfig;
   bus: InProcessBus;
-  folders: Folders;
+  folders: StationFolders;
   logFile: StationLog;
   stops: Stop[];
 }
