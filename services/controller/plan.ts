@@ -149,7 +149,9 @@ function whyBlind(wish: Wish, memory: SubjectMemory, context: Context): Decided 
     return waiting(wish, memory, { reason: 'InFlight', message: flying === 'run' ? 'Starting.' : 'Stopping.' }, phase);
   }
   if (!containers.ok) return engineAway(wish, memory, context);
-  if (memory.lastActionEndedAtMs >= containers.startedAtMs) {
+  // What was done when the engine answered stands in a list that begins then; with "the same moment" counted as older, nobody
+  // would look again before the tick.
+  if (memory.lastActionEndedAtMs > containers.startedAtMs) {
     return waiting(
       wish,
       memory,
@@ -365,7 +367,7 @@ function removeOrphan(
   const why = { reason: 'Orphan', message: 'Nothing in the database asks for it.' };
   const outcome: Outcome = { subject, kind: 'remove', target: null, phase: 'stopping', observedGeneration: 0, ...why };
   const first = containers.find((container) => container.state !== 'moving');
-  const stale = !input.containers.ok || memory.lastActionEndedAtMs >= input.containers.startedAtMs;
+  const stale = !input.containers.ok || memory.lastActionEndedAtMs > input.containers.startedAtMs;
   const retryAtMs = memory.removeFailure?.retryAtMs ?? Number.NEGATIVE_INFINITY;
   if (input.remembered && first?.state === 'live')
     return { outcome: { ...outcome, kind: 'keep', ...NOT_READ_YET }, action: null, memory };

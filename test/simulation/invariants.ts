@@ -76,7 +76,7 @@ function started(run: Run, container: SimulatedContainer): void {
     else if (stick === undefined) clock.after(60, () => engine.kill(container, 10));
     else Object.assign(made, { stick, stay: stick.stay, seenStay: stick.seenStay });
   }
-  countStart(run, container.deviceId || (container.spec.labels[LABEL.service] ?? ''));
+  countStart(run, container.deviceId || (container.spec.labels[LABEL.service] ?? ''), container.imageId);
 }
 
 /** As the real one: a card that is another microphone's by now is not opened. */
@@ -85,7 +85,11 @@ function isExpected(stick: Stick, { spec: { env } }: SimulatedContainer): boolea
   return sound?.hw === env[RECORDER_ENV.device] && sound?.usbDevice === env[RECORDER_ENV.usbDevice];
 }
 
-function countStart(run: Run, id: string): void {
+/** An image that a subject has not been started with yet is tried anew, however long ago it came. */
+function countStart(run: Run, id: string, imageId: string): void {
+  const tried = run.triedImages.get(id) ?? new Set();
+  if (!tried.has(imageId)) cause(run, id);
+  run.triedImages.set(id, tried.add(imageId));
   const nowMs = run.station.clock.nowMs();
   const recent = (times: readonly number[] | undefined, withinMs: number): number[] =>
     (times ?? []).filter((atMs) => nowMs - atMs < withinMs);

@@ -38,6 +38,8 @@ export interface Run {
   /** Times at which something happened that explains starts, by device id; `*`: of all. */
   causes: Map<string, number[]>;
   starts: Map<string, number[]>;
+  /** Ids of the images that each was ever started with. */
+  triedImages: Map<string, Set<string>>;
   startCount: number;
   cycles: number;
   /** Since when a row says what is not so, in calm time, by what. */
@@ -60,6 +62,7 @@ export function createRun(station: SimulatedStation, traced: boolean): Run {
     foreign: new Set(),
     causes: new Map(),
     starts: new Map(),
+    triedImages: new Map(),
     startCount: 0,
     cycles: 0,
     lies: new Map(),
