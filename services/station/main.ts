@@ -17,9 +17,9 @@ import { startWatchdog } from '../controller/watchdog.ts';
 import { createClock } from '../shared/clock.ts';
 import type { PostgresConfig } from '../shared/connections.ts';
 import { BAD_CONFIG_EXIT_CODE, findPackageFolder } from '../shared/surroundings.ts';
-import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { findRunningEngine, startEngine } from './engine.ts';
 import { checkContainersRun, ensureImages, type PodmanCommand } from './images.ts';
+import { keepEmbeddedPostgres } from './kept-postgres.ts';
 import { type StationPage, startPage } from './page.ts';
 import { endPrograms, runProgram } from './run-program.ts';
 import { showStation } from './show-station.ts';
@@ -89,9 +89,9 @@ async function startImages(folders: StationFolders, log: Log, stops: Stop[]): Pr
 }
 
 async function startDatabase(folders: StationFolders, log: Log, stops: Stop[]): Promise<PostgresConfig> {
-  const started = await startEmbeddedPostgres({ dataFolder: join(folders.data, 'database'), log });
-  stops.push({ what: 'database', stop: started.stop });
-  const { host, port, user, password, database } = started;
+  const kept = await keepEmbeddedPostgres({ dataFolder: join(folders.data, 'database'), log });
+  stops.push({ what: 'database', stop: kept.stop });
+  const { host, port, user, password, database } = kept;
   return { host, port, user, password, passwordFile: null, database };
 }
 

@@ -12,14 +12,15 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createLog } from '../../services/controller/log.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../services/station/embedded-postgres.ts';
+import { keepEmbeddedPostgres } from '../../services/station/kept-postgres.ts';
 import { findPostgresPrograms, findServerUser } from '../../services/station/postgres-programs.ts';
 
 let folder: string;
 let dataFolder: string;
-let started: EmbeddedPostgres[];
+let started: Pick<EmbeddedPostgres, 'stop'>[];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'silvasonic-embedded-'));
   chmodSync(folder, 0o755);
@@ -38,7 +39,10 @@ async function start(): Promise<EmbeddedPostgres> {
   return server;
 }
 
-async function query(server: EmbeddedPostgres, statement: string): Promise<unknown[]> {
+/** As the server itself says. */
+const runningPid = (): number => Number(readFileSync(join(dataFolder, 'postmaster.pid'), 'utf8').split('\n')[0]);
+
+async function query(server: Omit<EmbeddedPostgres, 'pid' | 'ended'>, statement: string): Promise<unknown[]> {
   const { host, port, user, password, database } = server;
   const sql = postgres({ host, port, user, password, database, max: 1 });
   try {
@@ -86,6 +90,34 @@ test('killed in mid-work, it starts again with what was acknowledged', async () 
   await first.ended;
   const second = await start();
   expect(await query(second, 'select one from kept')).toEqual([{ one: 1 }]);
+});
+
+test('kept, a server that is killed comes back by itself on its port, with its rows, and ends when it is asked to', async () => {
+  const log = createLog({ level: 'silent' });
+  const kept = await keepEmbeddedPostgres({ dataFolder, log, settings: { fsync: 'off' } });
+  started.push(kept);
+  await query(kept, 'create table kept as select 1 as one');
+  for (const _time of [1, 2]) {
+    process.kill(runningPid(), 'SIGKILL');
+    await vi.waitFor(async () => expect(await query(kept, 'select one from kept')).toEqual([{ one: 1 }]), {
+      timeout: 60_000,
+    });
+  }
+  const pid = runningPid();
+  await kept.stop();
+  expect(runs(pid)).toBe(false);
+  expect(existsSync(join(dataFolder, 'postmaster.pid'))).toBe(false);
+});
+
+test('kept, one that cannot be started again does not keep the station from ending', async () => {
+  const log = createLog({ level: 'silent' });
+  const kept = await keepEmbeddedPostgres({ dataFolder, log, settings: { fsync: 'off' } });
+  renameSync(join(dataFolder, 'global'), join(dataFolder, 'elsewhere'));
+  const pid = runningPid();
+  process.kill(pid, 'SIGKILL');
+  await vi.waitFor(() => expect(runs(pid)).toBe(false), { timeout: 10_000 });
+  await kept.stop();
+  expect(existsSync(join(dataFolder, 'postmaster.pid')) && runs(runningPid())).toBe(false);
 });
 
 test('a process number that belongs to something else by now is left alone', async () => {
