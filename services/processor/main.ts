@@ -2,6 +2,7 @@
  * The processor: one process per station. Started by the controller in a container, or by `npm run processor`.
  */
 import { mkdir, statfs } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PROCESSOR_EXIT, type ProcessorStatus } from '../shared/contract.ts';
 import { createLog, errorText, type Log } from '../shared/log.ts';
@@ -35,7 +36,8 @@ async function run(settings: ProcessorSettings, log: Log, stop: AbortSignal): Pr
     return PROCESSOR_EXIT.folderUnwritable;
   }
   const sox = createSox({ environment: childEnvironment, prefix: await idleDiskPrefix(childEnvironment), stop });
-  const processor = createProcessor({ recordingsPath, config, sox, log, now: () => Date.now(), diskSpace, stop });
+  const clocks = { now: () => Date.now(), bootedAt: () => Date.now() - uptime() * 1000 };
+  const processor = createProcessor({ recordingsPath, config, sox, log, ...clocks, diskSpace, stop });
   log('info', `Processing the recordings in ${recordingsPath}.`, { retention: config.retention });
   const statusFile = createStatusFile<ProcessorStatus>(runPath, (error) => {
     if (error === null) log('info', 'The status file can be written again.');

@@ -25,6 +25,8 @@ export interface ProcessorOptions {
   log: Log;
   /** Unix milliseconds. */
   now(): number;
+  /** When this machine was started, by the clock as it stands: Unix milliseconds. */
+  bootedAt(): number;
   /** Of the file system at a path. */
   diskSpace(path: string): Promise<DiskSpace>;
   /** Ends what is being done, at once. */
@@ -145,7 +147,7 @@ async function keepReserve(root: Folder, parts: Parts): Promise<boolean> {
     days: survey.days(),
     bytesNeeded,
     retention: config.retention,
-    nowMs: options.now(),
+    clock: { nowMs: options.now(), bootedMs: options.bootedAt() },
     rulesOf: survey.rulesOf,
     stop: options.stop,
   });

@@ -3,17 +3,18 @@ import type { ProcessorConfig } from '../shared/contract.ts';
 import { DERIVED_ENDINGS, formatDerivedName, formatSegmentName, segmentDay } from '../shared/contract.ts';
 import { type Folder, fileFact, removeFile, withFolder } from '../shared/folders.ts';
 import { errorCode } from '../shared/log.ts';
-import { diskBytesOf, listSegments, PROCESSED, RAW, type StoredSegment } from '../shared/recordings.ts';
+import { diskBytesOf, hasFiles, listSegments, PROCESSED, RAW, type StoredSegment } from '../shared/recordings.ts';
 import { type DeviceRules, writeRemovedUntil } from './device.ts';
-import { chooseRemovals, type RemovalStage, removalStages } from './retention.ts';
+import { type Clock, chooseRemovals, type RemovalStage, removalStages } from './retention.ts';
 import type { SurveyedDay } from './survey.ts';
+
+const DAY_MS = 24 * 3_600_000;
 
 export interface RemovalRequest {
   days: readonly SurveyedDay[];
   bytesNeeded: number;
   retention: ProcessorConfig['retention'];
-  /** Unix milliseconds. */
-  nowMs: number;
+  clock: Clock;
   rulesOf(workspace: string): DeviceRules;
   /** Ends it between two files. */
   stop: AbortSignal;
@@ -32,12 +33,14 @@ export interface Removed {
  */
 export async function makeRoom(root: Folder, request: RemovalRequest): Promise<Removed> {
   const removed: Removed = { copies: 0, recordings: 0, freedBytes: 0 };
-  for (const stage of removalStages(request.retention, request.nowMs)) {
+  for (const stage of removalStages(request.retention, request.clock)) {
     const bytesOf = (day: SurveyedDay) => (stage.kind === 'copies' ? day.copyBytes : day.recordingBytes);
     const days = [...new Set(request.days.filter((day) => bytesOf(day) > 0).map(({ day }) => day))].sort();
     for (const day of days) {
       if (removed.freedBytes >= request.bytesNeeded || request.stop.aborted) return removed;
-      if (Date.parse(`${day}T00:00:00Z`) >= stage.beforeMs) break;
+      const beginsMs = Date.parse(`${day}T00:00:00Z`);
+      if (beginsMs >= stage.beforeMs) break;
+      if (beginsMs + DAY_MS <= stage.fromMs) continue;
       const devices = request.days.filter((one) => one.day === day && bytesOf(one) > 0);
       await removeOfDay(root, request, stage, devices, removed);
     }
@@ -69,8 +72,9 @@ async function removeOfDay(
 /** So that the processor doesn't make again what had to go. */
 async function rememberRemoval(root: Folder, request: RemovalRequest, chosen: readonly StoredSegment[]): Promise<void> {
   const untilMs = new Map<string, number>();
-  // Oldest first: the last one of a device stays.
-  for (const { segment } of chosen) untilMs.set(segment.workspace, segment.startedAt.getTime());
+  // Oldest first: the last one of a device stays. Of a recording that is gone nothing could be made again.
+  const remade = chosen.filter((stored) => hasFiles(stored, 'recording'));
+  for (const { segment } of remade) untilMs.set(segment.workspace, segment.startedAt.getTime());
   for (const [workspace, atMs] of untilMs) {
     if (atMs <= (request.rulesOf(workspace).removedUntilMs ?? Number.NEGATIVE_INFINITY)) continue;
     try {

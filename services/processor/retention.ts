@@ -15,11 +15,20 @@ export interface DiskSpace {
   totalBytes: number;
 }
 
-/** One step of making room: what goes, oldest first, of all that began before a moment. */
+/** One step of making room: what goes, oldest first, of all that by its name began in a span of time. */
 export interface RemovalStage {
   kind: 'recording' | 'copies';
-  /** Unix milliseconds. */
+  /** Unix milliseconds, the first within. */
+  fromMs: number;
+  /** Unix milliseconds, the first beyond. */
   beforeMs: number;
+}
+
+/** Unix milliseconds by the clock as it stands, which may be wrong. */
+export interface Clock {
+  nowMs: number;
+  /** When the machine was started. */
+  bootedMs: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -36,6 +45,10 @@ const MARGIN_SHARE = 0.1;
 /** The last week tells how fast a disk fills; less than an hour tells nothing. */
 export const GROWTH_WINDOW_MS = 7 * DAY_MS;
 const SHORTEST_GROWTH_MS = HOUR_MS;
+/** No recording of ours is older: whatever is dated before was recorded before its clock was set. */
+const FIRST_POSSIBLE_MS = Date.parse('2026-01-01T00:00:00Z');
+/** What is dated further ahead is of a clock that was wrong then, or is now. Less is a clock that was put right a little. */
+const AHEAD_MS = DAY_MS;
 
 /** Bytes that are to stay free on a disk of this size. */
 export function reserveOf(rule: RetentionRule, totalBytes: number): number {
@@ -53,13 +66,26 @@ export function bytesToFree(rule: RetentionRule, disk: DiskSpace): number {
   return disk.freeBytes >= reserve ? 0 : comfortOf(reserve) - disk.freeBytes;
 }
 
-/** The steps of making room, in order. */
-export function removalStages(retention: RetentionRule['retention'], nowMs: number): RemovalStage[] {
-  const allCopies: RemovalStage = { kind: 'copies', beforeMs: Number.POSITIVE_INFINITY };
+/**
+ * The steps of making room, in order. Names tell the age only as far as clocks were right: one without a battery begins
+ * years ago at each boot, until somebody sets it. So what was recorded since this boot goes last, before it what bears an
+ * impossible date, and before that what is surely of an earlier boot.
+ */
+export function removalStages(retention: RetentionRule['retention'], { nowMs, bootedMs }: Clock): RemovalStage[] {
+  const begin = Number.NEGATIVE_INFINITY;
+  const end = Number.POSITIVE_INFINITY;
+  const allCopies: RemovalStage = { kind: 'copies', fromMs: begin, beforeMs: end };
   if (retention === 'keep') return [allCopies];
+  const freshMs = nowMs - FRESH_RECORDINGS_MS;
+  const sinceBootMs = Math.min(bootedMs, freshMs);
+  const aheadMs = nowMs + AHEAD_MS;
   return [
-    { kind: 'copies', beforeMs: nowMs - FRESH_COPIES_MS },
-    { kind: 'recording', beforeMs: nowMs - FRESH_RECORDINGS_MS },
+    { kind: 'copies', fromMs: begin, beforeMs: nowMs - FRESH_COPIES_MS },
+    { kind: 'recording', fromMs: FIRST_POSSIBLE_MS, beforeMs: sinceBootMs },
+    { kind: 'recording', fromMs: aheadMs, beforeMs: end },
+    { kind: 'recording', fromMs: begin, beforeMs: Math.min(FIRST_POSSIBLE_MS, sinceBootMs) },
+    { kind: 'copies', fromMs: aheadMs, beforeMs: end },
+    { kind: 'recording', fromMs: sinceBootMs, beforeMs: freshMs },
     allCopies,
   ];
 }
@@ -73,8 +99,9 @@ export function chooseRemovals(
   const chosen: StoredSegment[] = [];
   let freed = 0;
   for (const stored of [...segments].sort(byAge)) {
-    if (freed >= bytesNeeded || stored.segment.startedAt.getTime() >= stage.beforeMs) break;
-    if (!hasFiles(stored, stage.kind)) continue;
+    const atMs = stored.segment.startedAt.getTime();
+    if (freed >= bytesNeeded || atMs >= stage.beforeMs) break;
+    if (atMs < stage.fromMs || !hasFiles(stored, stage.kind)) continue;
     chosen.push(stored);
     freed += diskBytesOf(stored, stage.kind);
   }

@@ -36,12 +36,14 @@ function isPlantable(name: string): boolean {
 describe('on a disk', () => {
   let place: ProcessorPlace;
   let nowMs: number;
+  let bootedMs: number;
   let totalBytes: number;
   let written: Set<string>;
   beforeEach(() => {
     written = new Set();
     place = makeProcessorPlace();
     nowMs = NOW;
+    bootedMs = NOW - 3_600_000;
     totalBytes = 1000 * BLOCK;
   });
   afterEach(() => place.remove());
@@ -62,6 +64,7 @@ describe('on a disk', () => {
       sox: { run: () => Promise.reject(new Error('there is nothing to be made')) },
       log: () => {},
       now: () => nowMs,
+      bootedAt: () => bootedMs,
       diskSpace: async () => ({ freeBytes: freeBytes(), totalBytes }),
       stop: new AbortController().signal,
     });
@@ -142,6 +145,42 @@ describe('on a disk', () => {
     }
     expect(told.size).toBeGreaterThan(90);
     expect(filesOf(place).filter((file) => file.includes('/processed/2'))).toEqual([]);
+  });
+
+  it('after a reboot at which the clock fell back by years: what was recorded before goes, not the night since', async () => {
+    const before = [1, 2, 3].map((number) => record(OAK, NOW - (4 - number) * DAY_MS, number));
+    bootedMs = Date.parse('2018-01-01T00:00:00Z');
+    const night = [0, 2, 4, 6, 8].map((hour) => record(OAK, bootedMs + hour * 3_600_000, 10 + hour));
+    nowMs = bootedMs + 10 * 3_600_000;
+    totalBytes = 40 * BLOCK;
+    // Two recordings' worth of room is missing.
+    await start('overwrite', 9 * BLOCK).step();
+    const left = filesOf(place);
+    expect(left).toEqual(expect.arrayContaining(night.flatMap((segment) => [rawFile(segment), ...copyFiles(segment)])));
+    expect(before.filter((segment) => left.includes(rawFile(segment)))).toEqual(before.slice(-1));
+
+    // More is missing than the last of them takes: copies of what is gone go, too, before the night itself.
+    await start('overwrite', 17 * BLOCK).step();
+    const rest = filesOf(place);
+    expect(
+      before.flatMap((segment) => [rawFile(segment), ...copyFiles(segment)]).filter((file) => rest.includes(file)),
+    ).toEqual([]);
+    expect(rest).toEqual(expect.arrayContaining(night.map(rawFile)));
+    // Copies are tried of what is recorded from now on: this one, which holds no sound, is found broken.
+    const next = start('overwrite', 0);
+    record(OAK, nowMs, 30, false);
+    await next.step();
+    expect(next.status().brokenCount).toBe(1);
+  });
+
+  it('what began before the clock was set is not taken for the oldest', async () => {
+    const old = [1, 2, 3].map((number) => record(OAK, NOW - (4 - number) * DAY_MS, number, false));
+    const sinceBoot = record(OAK, 20_000, 4, false);
+    const set = record(OAK, NOW - 600_000, 5, false);
+    totalBytes = 10 * BLOCK;
+    // Two files' worth of room is missing.
+    await start('overwrite', 6 * BLOCK).step();
+    expect(filesOf(place)).toEqual([old[2], sinceBoot, set].flatMap((one) => (one ? [rawFile(one)] : [])).sort());
   });
 
   it('copies that had to go are not made again, by the next run neither', async () => {

@@ -74,6 +74,7 @@ function inProcess(
     sox: createSox({ environment, prefix: [], stop }),
     log: () => {},
     now: () => Date.now(),
+    bootedAt: () => Date.now() - 3_600_000,
     diskSpace: async () => ({ freeBytes, totalBytes: 2e9 }),
     stop,
   });

@@ -15,6 +15,7 @@ import { OAK, POND } from './processor-place.ts';
 
 const DAY_MS = 24 * 3_600_000;
 const NOW = Date.parse('2026-06-15T12:00:00Z');
+const CLOCK = { nowMs: NOW, bootedMs: NOW - 2 * DAY_MS };
 
 describe('the reserve', () => {
   const rule = { reserveBytes: 2000, reservePercent: 10, retention: 'keep' as const };
@@ -32,10 +33,12 @@ describe('the reserve', () => {
 
 describe('what goes (any files, any need)', () => {
   const files = fc.record({ bytes: fc.nat(10_000), diskBytes: fc.nat(10_000) });
+  const around = fc.date({ min: new Date(NOW - 5 * DAY_MS), max: new Date(NOW + 2 * DAY_MS), noInvalidDate: true });
+  const any = fc.date({ min: new Date(0), max: new Date('2099-12-31'), noInvalidDate: true });
   const stored = fc.record({
     segment: fc.record({
       workspace: fc.constantFrom(OAK, POND),
-      startedAt: fc.date({ min: new Date(NOW - 5 * DAY_MS), max: new Date(NOW + DAY_MS), noInvalidDate: true }),
+      startedAt: fc.oneof(around, any),
       run: fc.constant('r'),
       sequence: fc.nat(9),
     }),
@@ -49,7 +52,7 @@ describe('what goes (any files, any need)', () => {
     fc.nat(200_000),
   );
   const removalsOf = (segments: StoredSegment[], retention: 'keep' | 'overwrite', need: number) =>
-    removalStages(retention, NOW).map((stage) => ({ stage, chosen: chooseRemovals(segments, stage, need) }));
+    removalStages(retention, CLOCK).map((stage) => ({ stage, chosen: chooseRemovals(segments, stage, need) }));
 
   it('never is a recording where recordings are kept, nor one of the last hour', () => {
     fc.assert(
@@ -57,7 +60,8 @@ describe('what goes (any files, any need)', () => {
         for (const { stage, chosen } of removalsOf(segments, retention, need)) {
           if (stage.kind !== 'recording') continue;
           expect(retention).toBe('overwrite');
-          expect(chosen.filter(({ segment }) => segment.startedAt.getTime() > NOW - 3_600_000)).toEqual([]);
+          const times = chosen.map(({ segment }) => segment.startedAt.getTime());
+          expect(times.filter((atMs) => atMs > NOW - 3_600_000 && atMs <= NOW)).toEqual([]);
         }
       }),
     );
@@ -68,9 +72,28 @@ describe('what goes (any files, any need)', () => {
       fc.property(sample, ([segments, retention, need]) => {
         for (const { stage, chosen } of removalsOf(segments, retention, need)) {
           const last = Math.max(...chosen.map(({ segment }) => segment.startedAt.getTime()));
-          const stays = segments.filter((one) => hasFiles(one, stage.kind) && !chosen.includes(one));
+          const stays = segments.filter(
+            (one) =>
+              hasFiles(one, stage.kind) && !chosen.includes(one) && one.segment.startedAt.getTime() >= stage.fromMs,
+          );
           for (const { segment } of stays) expect(segment.startedAt.getTime()).toBeGreaterThanOrEqual(last);
         }
+      }),
+    );
+  });
+
+  it('is each recording in its turn, those since this boot last (any clock)', () => {
+    const clock = fc.record({ nowMs: any, upMs: fc.nat(400 * DAY_MS) });
+    fc.assert(
+      fc.property(any, clock, (date, { nowMs, upMs }) => {
+        const [atMs, now] = [date.getTime(), nowMs.getTime()];
+        const stages = removalStages('overwrite', { nowMs: now, bootedMs: now - upMs });
+        const turns = stages.filter(({ kind }) => kind === 'recording');
+        const own = turns.filter(({ fromMs, beforeMs }) => atMs >= fromMs && atMs < beforeMs);
+        const isSpared = atMs >= now - 3_600_000 && atMs < now + DAY_MS;
+        expect(own).toHaveLength(isSpared ? 0 : 1);
+        const isSinceBoot = atMs >= now - upMs && atMs < now - 3_600_000;
+        if (isSinceBoot) expect(own).toEqual(turns.slice(-1));
       }),
     );
   });
