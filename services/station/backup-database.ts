@@ -7,7 +7,7 @@ import type { Clock } from '../shared/clock.ts';
 import { openSession, type Session, type StoreConnection, withDeadline } from '../shared/postgres-session.ts';
 import { CONFIG_KEY, CONTROLLER_ROLE } from '../shared/schema.ts';
 import { BACKUP_SCHEMA, type Backup, type BackupDevice } from './backup-document.ts';
-import type { Change, Content } from './backup-plan.ts';
+import { type Change, type Content, withoutAddresses } from './backup-plan.ts';
 
 const STATEMENT_TIMEOUT_MS = 30_000;
 const DEADLINE_MS = 40_000;
@@ -78,14 +78,13 @@ export function toBackup(content: Content & { untouched: string[] }, made: Date,
     [CONFIG_KEY.alerts]: alerts,
     ...config
   } = content.config;
-  const { ntfyUrl: _ntfy, webhookUrl: _webhook, testToken: _token, ...thresholds } = Object(alerts);
   return {
     kind: 'silvasonic-backup',
     schema: BACKUP_SCHEMA,
     made: made.toISOString(),
     release,
     stationId: content.stationId,
-    config: { ...config, ...(alerts !== undefined && { [CONFIG_KEY.alerts]: thresholds }) },
+    config: { ...config, ...(alerts !== undefined && { [CONFIG_KEY.alerts]: withoutAddresses(alerts) }) },
     profiles: content.profiles.filter(({ slug }) => !content.untouched.includes(slug)),
     devices: content.devices,
     services: content.services,

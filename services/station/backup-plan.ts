@@ -54,22 +54,27 @@ function planConfig(now: Content, wanted: Content, notes: string[]): Change[] {
     .map(([key, value]) => ({ key, value: key === CONFIG_KEY.alerts ? withOwnAddresses(value, now) : value }))
     .filter(({ key, value }) => !isDeepStrictEqual(now.config[key], value))
     .map(({ key, value }) => {
-      const before = key in now.config ? `${shown(now.config[key])} → ` : '';
-      return { kind: 'config', key, value, line: `setting ${key}: ${before}${shown(value)}` };
+      const told = (one: unknown): string => shown(key === CONFIG_KEY.alerts ? withoutAddresses(one) : one);
+      const before = key in now.config ? `${told(now.config[key])} → ` : '';
+      return { kind: 'config', key, value, line: `setting ${key}: ${before}${told(value)}` };
     });
 }
 
 /** The controller's own, which no backup may set. */
 const ownKeys: readonly string[] = [CONFIG_KEY.stationId, CONFIG_KEY.workspaceMarked];
 
-/** A backup holds no addresses of alerts: those that are there stay. */
+/** Of the alerts, what a backup does not hold: the addresses may hold passwords. */
+const NOT_IN_BACKUP = ['ntfyUrl', 'webhookUrl', 'testToken'];
+
+/** What is there of it stays. */
 function withOwnAddresses(value: unknown, now: Content): unknown {
-  const { ntfyUrl, webhookUrl } = Object(now.config[CONFIG_KEY.alerts]) as Record<string, unknown>;
-  return {
-    ...Object(value),
-    ...(ntfyUrl !== undefined && { ntfyUrl }),
-    ...(webhookUrl !== undefined && { webhookUrl }),
-  };
+  const own = Object.entries(Object(now.config[CONFIG_KEY.alerts])).filter(([key]) => NOT_IN_BACKUP.includes(key));
+  return { ...Object(value), ...Object.fromEntries(own) };
+}
+
+/** Alerts as a backup holds them. */
+export function withoutAddresses(alerts: unknown): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(Object(alerts)).filter(([key]) => !NOT_IN_BACKUP.includes(key)));
 }
 
 function planProfiles(now: Content, wanted: Content, notes: string[]): Extract<Change, { kind: 'profile' }>[] {

@@ -111,6 +111,15 @@ describe('a restore', () => {
     expect(plan.notes[0]).toContain('keeps its own id');
   });
 
+  test('what a backup does not hold of alerts is no difference, and in no line', () => {
+    const alerts = { ntfyUrl: 'https://me:secret@ntfy.example/w', webhookUrl: null, silentMinutes: 60, testToken: 'x' };
+    const now = content({ config: { ...content().config, alerts } });
+    expect(linesOf(now, backup(now))).toEqual([]);
+    const other = backup({ config: { ...content().config, alerts: { ...alerts, silentMinutes: 30 } } });
+    expect(planRestore(now, other).changes).toMatchObject([{ value: { ...alerts, silentMinutes: 30 } }]);
+    expect(linesOf(now, other)).toEqual(['setting alerts: {"silentMinutes":60} → {"silentMinutes":30}']);
+  });
+
   test('addresses of alerts that are there stay', () => {
     const alerts = { ntfyUrl: 'https://ntfy.example/wood', silentMinutes: 60 };
     const now = content({ config: { ...content().config, alerts } });
