@@ -29,6 +29,17 @@ export type AlertSettings = z.infer<typeof alertSettingsSchema>;
 
 export const DEFAULT_ALERT_SETTINGS: AlertSettings = alertSettingsSchema.parse({});
 
+/** User or password of an address as it was meant: a percent sign that begins no escape is one of the password's own. */
+export function credential(part: string): string {
+  return part.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => {
+    try {
+      return decodeURIComponent(escapes);
+    } catch {
+      return escapes;
+    }
+  });
+}
+
 /** What a webhook gets. */
 export const alertSchema = z.object({
   schema: z.literal(1),

@@ -3,6 +3,7 @@
  * states, settings and events. It holds no secret: no password, no session, no token, no address of an alert beyond its
  * host; and nothing that names a thing or a place: no serial numbers, and of the position only whether it is set.
  */
+import { credential } from '../shared/alerts.ts';
 import type { CatalogueEntry } from '../shared/catalogue.ts';
 import { canonicalJson } from '../shared/profile.ts';
 import type { DatabaseFacts } from './about-queries.ts';
@@ -104,7 +105,7 @@ function replacements({ devices, settings }: StationPicture): [string, string][]
 function partsOf(address: string): string[] {
   if (!URL.canParse(address)) return [address];
   const { username, password, pathname, search } = new URL(address);
-  return [address, decodeURIComponent(password), password, decodeURIComponent(username), pathname, search];
+  return [address, credential(password), password, credential(username), pathname, search];
 }
 
 function withoutSecrets(value: unknown, hidden: readonly [string, string][]): unknown {

@@ -154,6 +154,20 @@ describe('the support bundle', () => {
     expect(bundle.page.version).toMatch(/^\d/);
   });
 
+  test('comes too where a password holds a percent sign, and without it', async () => {
+    const alerts = { ntfyUrl: 'https://me:50%off@ntfy.example/my-other-topic' };
+    await web.sql`create table alerts_before as select * from system_config where key = 'alerts'`;
+    await web.sql`update system_config set value = ${web.sql.json(alerts)} where key = 'alerts'`;
+    await web.sql`insert into events (subject, type, reason, message) values ('station', 'warning', 'X', 'With 50%off it went wrong.')`;
+    const response = await owner.get('/about/bundle');
+    expect(response.status).toBe(200);
+    const text = await response.text();
+    expect(text).toContain('it went wrong');
+    expect(text).not.toMatch(/50%off|my-other-topic/);
+    await web.sql`delete from system_config where key = 'alerts'`;
+    await web.sql`insert into system_config select * from alerts_before`;
+  });
+
   test('an address of an alert never comes back to a browser; left empty it stays, and it can be removed', async () => {
     const page = await html('/settings');
     expect(page).toContain('https://ntfy.example/…');
