@@ -52,12 +52,15 @@ export function openStream(reply: FastifyReply): Stream {
     if (mayStay) target.write(': \n\n');
     else target.end();
   }, KEEP_ALIVE_MS);
-  raw.on('error', () => {});
-  raw.once('close', () => {
+  const end = (): void => {
     clearInterval(alive);
     packer?.destroy();
     for (const callback of callbacks) callback();
-  });
+  };
+  raw.on('error', () => {});
+  // Whoever hung up while we still asked who it was closes no second time.
+  if (raw.destroyed) process.nextTick(end);
+  else raw.once('close', end);
   return {
     send(event, data) {
       if (target.writableLength + raw.writableLength > MOST_BEHIND_BYTES) raw.destroy();

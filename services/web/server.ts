@@ -50,6 +50,8 @@ export interface Page {
 /** A form of ours is far smaller. Bytes. */
 const MOST_BODY_BYTES = 256 * 1024;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** For answers under way when the page is stopped. */
+const GOODBYE_MS = 1000;
 
 /** Throws a sentence when the port cannot be opened. */
 export async function startWeb(
@@ -101,7 +103,7 @@ export async function startWeb(
       stationPages.close();
       listening.close();
       watch.stop();
-      await app.close();
+      await closeWithin(app, ports.clock);
     },
   };
 }
@@ -179,6 +181,12 @@ async function listen(app: FastifyInstance, port: number, host: string): Promise
     }[String(code)];
     throw new Error(`Port ${port} on ${host} ${why ?? `cannot be opened (${errorText(error)})`}.`, { cause: error });
   }
+}
+
+/** A phone that went out of reach takes neither its answer nor its leave: whoever stops a station does not wait for it. */
+async function closeWithin(app: FastifyInstance, clock: PagePorts['clock']): Promise<void> {
+  const cancel = clock.timer(GOODBYE_MS, () => app.server.closeAllConnections());
+  await app.close().finally(cancel);
 }
 
 /** Changes when a file does. */

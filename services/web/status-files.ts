@@ -35,6 +35,10 @@ export interface StatusFiles {
 }
 
 const DEADLINE_MS = 2000;
+/** As many as a recorder can be told to record. */
+const MOST_CHANNELS = 32;
+/** Beyond this there is no date. Unix milliseconds. */
+const LATEST_MS = 8.64e15;
 
 export function createStatusFiles(
   { runPath, recorderWorkspace }: { runPath: string; recorderWorkspace: string },
@@ -60,7 +64,10 @@ export function createStatusFiles(
   return {
     async recorder(workspace) {
       if (!isWorkspaceName(workspace)) return { kind: 'missing' };
-      return await read({ root: runPath, folder: workspace }, (value) => recorderStatusSchema.safeParse(value).data);
+      return await read({ root: runPath, folder: workspace }, (value) => {
+        const status = recorderStatusSchema.safeParse(value).data;
+        return status !== undefined && canBeShown(status) ? status : undefined;
+      });
     },
     processor: () =>
       read(
@@ -76,4 +83,12 @@ export function createStatusFiles(
       }
     },
   };
+}
+
+/** The file is a container's that hears. One of them must not keep the page from telling of all the others. */
+function canBeShown({ channels, rate, lastSegment, gaps = [] }: RecorderStatus): boolean {
+  const lastFrames = lastSegment?.frames ?? 0;
+  const endedAt = (lastSegment?.startedAt ?? 0) + (rate > 0 ? (lastFrames / rate) * 1000 : 0);
+  const moments = [lastSegment?.startedAt ?? 0, endedAt, ...gaps.map(({ at }) => at)];
+  return channels <= MOST_CHANNELS && moments.every((at) => Math.abs(at) <= LATEST_MS);
 }
