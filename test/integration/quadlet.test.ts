@@ -70,6 +70,25 @@ describe.each([
   });
 });
 
+test('what OPERATING.md has people write beside the units counts, and stays when an upgrade replaces those', async () => {
+  const installed = join(folder, 'own');
+  const made = join(folder, 'own-made');
+  mkdirSync(made);
+  const page = readFileSync('services/station/OPERATING.md', 'utf8');
+  const [controller = '', web = ''] = [...page.matchAll(/^```ini\n([^`]+)```$/gm)].map(([, text = '']) => text);
+  for (const [unit, text] of Object.entries({ controller, web })) {
+    mkdirSync(join(installed, `silvasonic-${unit}.container.d`), { recursive: true });
+    writeFileSync(join(installed, `silvasonic-${unit}.container.d`, 'own.conf'), text);
+  }
+  for (const _install of ['first', 'upgrade']) cpSync(UNITS, installed, { recursive: true });
+  const env = { ...process.env, QUADLET_UNIT_DIRS: installed };
+  expect((await runProgram(generator, [made], { timeoutMs: DEADLINE_MS, env })).code).toBe(0);
+  const lineOf = (unit: string): string =>
+    /^ExecStart=.*$/m.exec(readFileSync(join(made, `silvasonic-${unit}.service`), 'utf8'))?.[0] ?? '';
+  expect(lineOf('controller')).toContain('--env SILVASONIC_USB_POLL_MS=500');
+  expect(lineOf('web').match(/--publish \S+/g)).toEqual(['--publish 127.0.0.1:8090:8090']);
+});
+
 test('the generator refuses what it does not know: this check can fail', async () => {
   const installed = join(folder, 'broken');
   cpSync(UNITS, installed, { recursive: true });
