@@ -4,6 +4,7 @@
  */
 import { HEARTBEAT_INTERVAL_MS, type Heartbeat, type RecorderStatus } from '../shared/contract.ts';
 import type { HostLoad } from './host-load.ts';
+import type { Outcome } from './plan-outcome.ts';
 import type { Snapshot } from './reconcile.ts';
 import type { Bus, Clock, DependencyState, DeviceRow, Workspaces } from './world.ts';
 
@@ -31,13 +32,14 @@ export interface HeartbeatSources {
 /** Beats until the returned function is called. */
 export function startHeartbeat(sources: HeartbeatSources): () => void {
   const startedAtMs = sources.clock.nowMs();
+  const uptimeOf = createUptimes(sources.clock);
   let stopped = false;
   let cancel = (): void => {};
   const beat = async (): Promise<void> => {
     // Nobody there to hear: no files are read for nothing.
     if (sources.bus.dependency().state === 'up') {
       const uptimeSeconds = (sources.clock.nowMs() - startedAtMs) / 1000;
-      const all = await collect(sources, uptimeSeconds);
+      const all = [...(await collect(sources, uptimeSeconds)), ...serviceHeartbeats(sources, uptimeOf)];
       await Promise.all(all.map((heartbeat) => sources.bus.publish(heartbeat)));
     }
     if (!stopped) cancel = sources.clock.timer(HEARTBEAT_INTERVAL_MS, () => void beat());
@@ -79,6 +81,41 @@ async function collect(sources: HeartbeatSources, uptimeSeconds: number): Promis
     },
   };
   return [controller, ...(await Promise.all(recorders))];
+}
+
+/** How long each service has run, in seconds, as far as this controller has seen; of those that are asked for together. */
+function createUptimes(clock: Clock) {
+  let sinceMs = new Map<string, number>();
+  return (names: readonly string[]): Map<string, number> => {
+    const nowMs = clock.nowMs();
+    sinceMs = new Map(names.map((name) => [name, sinceMs.get(name) ?? nowMs]));
+    return new Map([...sinceMs].map(([name, ms]) => [name, (nowMs - ms) / 1000]));
+  };
+}
+
+/** Of those of the catalogue that run. What they have of their own to tell is in their sentence. */
+function serviceHeartbeats(
+  { snapshot, clock, version }: HeartbeatSources,
+  uptimeOf: ReturnType<typeof createUptimes>,
+): Heartbeat[] {
+  const running = snapshot().outcomes.flatMap(({ target, ...told }: Outcome) =>
+    target?.kind === 'service' && (told.phase === 'running' || told.phase === 'starting')
+      ? [{ ...told, name: target.name }]
+      : [],
+  );
+  const uptimes = uptimeOf(running.map(({ name }) => name));
+  return running.map(({ name, phase, reason, message }) => ({
+    schema: 1,
+    service: name,
+    instance: name,
+    version,
+    at: clock.wallMs(),
+    uptimeSeconds: uptimes.get(name) ?? 0,
+    phase,
+    reason,
+    message: message.slice(0, 500),
+    details: {},
+  }));
 }
 
 function recorderHeartbeat(

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createController } from '../../services/controller/controller.ts';
 import type { VirtualMicrophones } from '../../services/controller/virtual-microphones.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
-import { workspaceName } from '../../services/shared/contract.ts';
+import { heartbeatSchema, workspaceName } from '../../services/shared/contract.ts';
 import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
 import { IDLE_HOST, microphone, status } from './sample-world.ts';
 
@@ -322,6 +322,28 @@ describe('a service of the catalogue', () => {
     await clock.advance(1000);
     expect(names(state.containers)).not.toContain('processor');
     expect(state.database.services[0]).toMatchObject({ phase: 'disabled', observedGeneration: 2 });
+  });
+
+  test('whoever listens hears of it while it runs, beside controller and recorders, and no longer', async () => {
+    const { clock, state, ports } = await withService();
+    const heard = () => state.heartbeats.splice(0).map(({ instance, phase, reason }) => [instance, phase, reason]);
+    heard();
+    await clock.advance(10_000);
+    expect(heard()).toEqual([
+      ['controller', 'running', 'Running'],
+      [`recorder-${WORKSPACE}`, 'recording', 'Recording'],
+      ['processor', 'running', 'Running'],
+    ]);
+    await clock.advance(10_000);
+    const [first] = state.heartbeats.filter(({ instance }) => instance === 'processor');
+    expect(first?.uptimeSeconds).toBeGreaterThanOrEqual(10);
+    expect(heartbeatSchema.parse(first)).toEqual(first);
+    Object.assign(state.database.services[0] ?? {}, { enabled: false, generation: 2 });
+    ports.bus.nudge();
+    await clock.advance(1000);
+    heard();
+    await clock.advance(10_000);
+    expect(heard().map(([instance]) => instance)).toEqual(['controller', `recorder-${WORKSPACE}`]);
   });
 
   test('what it has to tell a person stands in its row, as a warning, and is gone when it is over', async () => {
