@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { isWorkspaceName } from '../shared/contract.ts';
 import { countFlaps } from './device-queries.ts';
+import { meantFields } from './form-text.ts';
 import type { Listening } from './listening.ts';
 import type { LivePage } from './live.ts';
 import { createChange, type DeviceRoute, findDevice } from './microphone-routes.ts';
@@ -75,7 +76,8 @@ export function serveMicrophonePage(
       return await change(request, reply, (row) => withQuestion(row, { settings: {} }, 'asProfile'));
     const { profiles } = await watch.look();
     const slugs = profiles.map(({ slug }) => slug);
-    const read = readSettingsForm(fields, slugs);
+    const stored = settingsForm(await findDevice(ports, request.params.workspace)).values;
+    const read = readSettingsForm(meantFields(fields, stored), slugs);
     if (!read.ok) return await show(request, reply, read.form);
     return await change(request, reply, (row) => withQuestion(row, read.wish, 'saved'));
   });

@@ -1,6 +1,7 @@
 /** Profiles: list, view, duplicate, create, edit, reset, remove. What would interrupt a recording is asked first. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { profileSlugSchema, type SeedProfile } from '../shared/profile.ts';
+import { meantFields } from './form-text.ts';
 import { ConfirmPage } from './pages/message.tsx';
 import { deviceName } from './pages/microphone-card.tsx';
 import { ProfilePage } from './pages/profile.tsx';
@@ -80,27 +81,34 @@ function serveEdit(page: Page): void {
     request: FastifyRequest,
     reply: FastifyReply,
     { picture, profile }: Found,
-    form: ProfileForm,
+    { form, stored }: { form: ProfileForm; stored: ProfileForm },
     statusCode: number,
   ): FastifyReply => {
     const users = picture.devices.filter(({ row }) => row.profileSlug === profile.slug);
     const isReadable = profile.config !== null;
-    const props = { form, slug: profile.slug, users, isReadable, context: pages.contextOf(request) };
+    const shown = { form, stored: stored.values, slug: profile.slug, users, isReadable };
+    const props = { ...shown, context: pages.contextOf(request) };
     return pages.show(request, reply, ProfileFormPage(props), statusCode);
+  };
+
+  const storedForm = async ({ profile }: Found): Promise<ProfileForm> => {
+    const stored = await readStoredConfig(ports.database, profile.slug);
+    return profileForm({ ...profile, config: stored?.config });
   };
 
   app.get<ProfileRoute>('/profiles/:slug/edit', async (request, reply) => {
     const found = await find(page, request.params.slug);
-    const stored = await readStoredConfig(ports.database, found.profile.slug);
-    const form = profileForm({ ...found.profile, config: stored?.config });
-    return show(request, reply, found, form, 200);
+    const stored = await storedForm(found);
+    return show(request, reply, found, { form: stored, stored }, 200);
   });
 
   app.post<ProfileRoute>('/profiles/:slug/edit', async (request, reply) => {
     const found = await find(page, request.params.slug);
     // Recordings name it by its slug, so that stays.
-    const read = readProfileForm({ ...fieldsOf(request), slug: found.profile.slug });
-    if (!read.ok) return show(request, reply, found, read.form, 422);
+    const stored = await storedForm(found);
+    const meant = meantFields(fieldsOf(request), stored.values);
+    const read = readProfileForm({ ...meant, slug: found.profile.slug });
+    if (!read.ok) return show(request, reply, found, { form: read.form, stored }, 422);
     return await write(page, request, reply, found, { profile: read.profile, told: 'saved' });
   });
 }

@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { type AlertSettings, alertSettingsSchema, DEFAULT_ALERT_SETTINGS } from '../shared/alerts.ts';
 import { type FieldProblem, parseWith, section } from '../shared/parse.ts';
 import { CONFIG_KEY, TEXT_LIMIT } from '../shared/schema.ts';
-import { numberOrText } from './form-text.ts';
+import { type Fields, numberOrText } from './form-text.ts';
+import type { StationSettings } from './station-queries.ts';
 
-export type Fields = Readonly<Record<string, string | undefined>>;
 export type Problems = ReadonlyMap<string, string>;
 
 /** Values by key of `system_config`. */
@@ -23,6 +23,11 @@ const placeSchema = section({
   latitude: z.number(LATITUDE_ALLOWED).min(-90, LATITUDE_ALLOWED).max(90, LATITUDE_ALLOWED).nullable(),
   longitude: z.number(LONGITUDE_ALLOWED).min(-180, LONGITUDE_ALLOWED).max(180, LONGITUDE_ALLOWED).nullable(),
 });
+
+/** The form as it is stored. */
+export function placeForm({ name, position }: Pick<StationSettings, 'name' | 'position'>) {
+  return { name, latitude: String(position?.latitude ?? ''), longitude: String(position?.longitude ?? '') };
+}
 
 /** Name and position. Without either degree there is no position; one alone is refused. */
 export function readPlaceForm(fields: Fields): SettingsOutcome {
@@ -42,6 +47,11 @@ export function readPlaceForm(fields: Fields): SettingsOutcome {
 /** The switches of the form are checkboxes: one that is not sent is off. */
 export const SWITCHES = ['autoEnrollment', 'autoUpdate', 'liveListening'] as const;
 
+/** The form as it is stored. */
+export function switchesForm(settings: Pick<StationSettings, (typeof SWITCHES)[number]>): Record<string, string> {
+  return Object.fromEntries(SWITCHES.map((name) => [name, settings[name] ? 'yes' : '']));
+}
+
 export function readSwitchesForm(fields: Fields): Record<string, boolean> {
   return Object.fromEntries(SWITCHES.map((name) => [CONFIG_KEY[name], fields[name] === 'yes']));
 }
@@ -59,6 +69,11 @@ export function storedAlerts(value: unknown): { alerts: AlertSettings; problem: 
     alerts: DEFAULT_ALERT_SETTINGS,
     problem: parsed.fields.map(({ message }) => withoutQuotes(message)).join(' '),
   };
+}
+
+/** What a browser may see of the form as it is stored. */
+export function limitsForm(alerts: AlertSettings): Record<string, string> {
+  return Object.fromEntries(ALERT_LIMITS.map((name) => [name, String(alerts[name])]));
 }
 
 /** Addresses may hold passwords, so they never reach a browser again: one that is left empty stays as it is. */

@@ -2,7 +2,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CONFIG_KEY } from '../shared/schema.ts';
 import type { Attempts } from './attempts.ts';
+import { DatabaseAway } from './database.ts';
 import { newRestartToken } from './device-queries.ts';
+import { meantFields } from './form-text.ts';
 import { digestOf, type Owner } from './owner.ts';
 import { ConfirmPage } from './pages/message.tsx';
 import { deviceName } from './pages/microphone-card.tsx';
@@ -10,8 +12,17 @@ import { type SettingsForms, SettingsPage } from './pages/settings.tsx';
 import { fieldsOf, PageError } from './requests.ts';
 import type { Page } from './server.ts';
 import { readBrowsers } from './session-queries.ts';
-import { readAlertsForm, readPlaceForm, readSwitchesForm, storedAlerts } from './settings-form.ts';
+import {
+  limitsForm,
+  placeForm,
+  readAlertsForm,
+  readPlaceForm,
+  readSwitchesForm,
+  storedAlerts,
+  switchesForm,
+} from './settings-form.ts';
 import { newPasswordProblems, tryOnce } from './sign-in-routes.ts';
+import type { StationPicture } from './station-picture.ts';
 import { writeStationSettings } from './station-queries.ts';
 import { texts } from './texts.ts';
 
@@ -48,7 +59,7 @@ export function serveSettings(page: Page, options: SettingsOptions): void {
   app.get('/settings', (request, reply) => show(request, reply));
 
   app.post('/settings/place', async (request, reply) => {
-    const fields = fieldsOf(request);
+    const fields = meantFields(fieldsOf(request), placeForm((await lookFreshly(page)).settings));
     const read = readPlaceForm(fields);
     if (!read.ok) return await show(request, reply, { place: { fields, problems: read.problems } });
     return await save(reply, read.changes, '');
@@ -59,16 +70,17 @@ export function serveSettings(page: Page, options: SettingsOptions): void {
   servePassword(page, options, show);
 }
 
-function serveSwitches({ app, pages, watch }: Page, save: Save): void {
+function serveSwitches(page: Page, save: Save): void {
+  const { app, pages } = page;
   app.post('/settings/switches', async (request, reply) => {
     const fields = fieldsOf(request);
-    const changes = readSwitchesForm(fields);
-    const { devices, settings } = await watch.look();
+    const { devices, settings } = await lookFreshly(page);
+    const changes = readSwitchesForm(meantFields(fields, switchesForm(settings)));
     const waiting = devices.filter(({ row, updateWaiting }) => updateWaiting && row.phase === 'recording');
     const begins = changes[CONFIG_KEY.autoUpdate] === true && !settings.autoUpdate && waiting.length > 0;
     if (!begins || fields.confirmed === 'yes') return await save(reply, changes, '#switches');
     const { token: _token, ...kept } = fields;
-    const page = ConfirmPage({
+    const question = ConfirmPage({
       context: pages.contextOf(request),
       action: request.url,
       fields: Object.fromEntries(Object.entries(kept).map(([name, value]) => [name, value ?? ''])),
@@ -76,21 +88,29 @@ function serveSwitches({ app, pages, watch }: Page, save: Save): void {
       cost: texts.settings.autoUpdateCost(waiting.map(({ row }) => deviceName(row))),
       backTo: '/settings#switches',
     });
-    return pages.show(request, reply, page);
+    return pages.show(request, reply, question);
   });
 }
 
-function serveAlerts({ app, watch }: Page, show: Show, save: Save): void {
+/** What a form is put together with must be what is stored now: of a database that is away, older rows would come back. */
+async function lookFreshly({ watch }: Page): Promise<StationPicture> {
+  const picture = await watch.look();
+  if (picture.databaseProblem !== null) throw new DatabaseAway(picture.databaseProblem);
+  return picture;
+}
+
+function serveAlerts(page: Page, show: Show, save: Save): void {
+  const { app } = page;
   app.post('/settings/alerts', async (request, reply) => {
-    const { alerts: stored } = storedAlerts((await watch.look()).settings.alerts);
-    const fields = fieldsOf(request);
+    const { alerts: stored } = storedAlerts((await lookFreshly(page)).settings.alerts);
+    const fields = meantFields(fieldsOf(request), limitsForm(stored));
     const read = readAlertsForm(fields, stored);
     if (!read.ok) return await show(request, reply, { alerts: { fields, problems: read.problems } });
     return await save(reply, { [CONFIG_KEY.alerts]: read.alerts }, '#alerts');
   });
 
   app.post('/settings/alerts/test', async (_request, reply) => {
-    const { alerts } = storedAlerts((await watch.look()).settings.alerts);
+    const { alerts } = storedAlerts((await lookFreshly(page)).settings.alerts);
     if (alerts.ntfyUrl === null && alerts.webhookUrl === null) throw new PageError(409, texts.settings.testNobody);
     const changes = { [CONFIG_KEY.alerts]: { ...alerts, testToken: newRestartToken() } };
     return await save(reply, changes, '#alerts', 'testAsked');

@@ -111,3 +111,99 @@ describe('a recorder that writes nonsense about itself', () => {
     }
   });
 });
+
+describe('two tabs with the same form', () => {
+  /** Opens the form, changes in another tab what `elsewhere` says, then changes in the first what `here` says. */
+  const inTwoTabs = async (page: string, action: string, elsewhere: Fields, here: Fields): Promise<Response> => {
+    const opened = fieldsIn(await owner.read(page), action);
+    const second = fieldsIn(await owner.read(page), action);
+    expect((await send(action, { ...second, ...elsewhere })).status).toBe(303);
+    return await send(action, { ...opened, ...here });
+  };
+  const send = (action: string, fields: Fields): Promise<Response> =>
+    owner.post(action, new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== '')).toString());
+  const configOf = async (key: string): Promise<unknown> =>
+    (await web.sql`select value from system_config where key = ${key}`)[0]?.value;
+
+  test('of a microphone: what the first did not touch stays as the second said', async () => {
+    const page = `/microphones/${device.workspace}`;
+    await web.sql`update devices set phase = 'waiting' where id = ${device.id}`;
+    const response = await inTwoTabs(page, `${page}/settings`, { rate: '96000', archive: 'flac' }, { name: 'Pond' });
+    expect(response.status).toBe(303);
+    const [row] = await web.sql`select name, settings from devices where id = ${device.id}`;
+    expect(row).toEqual({ name: 'Pond', settings: { rate: 96_000, archive: 'flac' } });
+    // Both on purpose: the later word counts. And what is emptied is empty.
+    await inTwoTabs(page, `${page}/settings`, { rate: '192000' }, { rate: '48000', archive: '' });
+    const [after] = await web.sql`select name, settings from devices where id = ${device.id}`;
+    expect(after).toEqual({ name: 'Pond', settings: { rate: 48_000 } });
+  });
+
+  test('of a microphone that records: the question afterwards keeps it too, and a refusal shows it', async () => {
+    const page = `/microphones/${device.workspace}`;
+    const action = `${page}/settings`;
+    await web.sql`update devices set name = 'Pond', settings = '{}', phase = 'waiting' where id = ${device.id}`;
+    const opened = fieldsIn(await owner.read(page), action);
+    await web.sql`update devices set settings = '{"gainDb": 12}', phase = 'recording' where id = ${device.id}`;
+    const refused = await (await send(action, { ...opened, rate: 'many' })).text();
+    expect(fieldsIn(refused, action)).toMatchObject({ rate: 'many', gainDb: '12' });
+    const question = await (await send(action, { ...opened, rate: '96000' })).text();
+    expect((await send(action, fieldsIn(question, action))).status).toBe(303);
+    const [row] = await web.sql`select settings from devices where id = ${device.id}`;
+    expect(row).toEqual({ settings: { rate: 96_000, gainDb: 12 } });
+  });
+
+  test('of the processor: recordings that are to be kept are not overwritten for an old tab', async () => {
+    await web.sql`update system_services set settings = '{"retention": "overwrite"}' where name = 'processor'`;
+    const action = '/services/processor/settings';
+    await inTwoTabs('/services', action, { retention: 'keep' }, { reservePercent: '7' });
+    const [row] = await web.sql`select settings from system_services where name = 'processor'`;
+    expect(row).toEqual({ settings: { reservePercent: 7 } });
+  });
+
+  test('of a profile, with text of several lines', async () => {
+    await addProfile(web.sql, 'own', { description: 'One.\nTwo.' });
+    const action = '/profiles/own/edit';
+    await inTwoTabs(action, action, { description: 'One.\r\nThree.', segmentSeconds: '60' }, { model: 'M2' });
+    const [row] = await web.sql`select description, model, config from microphone_profiles where slug = 'own'`;
+    expect(row).toMatchObject({ description: 'One.\nThree.', model: 'M2', config: { segmentSeconds: 60 } });
+  });
+
+  test('of the station: place, switches, limits of alerts', async () => {
+    await inTwoTabs('/settings', '/settings/place', { latitude: '52.5', longitude: '13.4' }, { name: 'Wood' });
+    expect([await configOf('station_name'), await configOf('position')]).toEqual([
+      'Wood',
+      { latitude: 52.5, longitude: 13.4 },
+    ]);
+    await inTwoTabs('/settings', '/settings/switches', { autoEnrollment: '' }, { liveListening: 'yes' });
+    expect([await configOf('auto_enrollment'), await configOf('live_listening')]).toEqual([false, true]);
+    await inTwoTabs('/settings', '/settings/alerts', { silentMinutes: '5' }, { diskFullDays: '3' });
+    expect(await configOf('alerts')).toMatchObject({ silentMinutes: 5, diskFullDays: 3 });
+  });
+});
+
+type Fields = Readonly<Record<string, string>>;
+
+/** What a browser sends of a form that nobody touched. */
+function fieldsIn(page: string, action: string): Fields {
+  const form = page.split(`action="${action}"`)[1]?.split('</form>')[0] ?? '';
+  const inputs = [...form.matchAll(/<input [^>]*>/g)].map(([tag]) => tag);
+  const sent = inputs.filter((tag) => !tag.includes('type="checkbox"') || / checked/.test(tag));
+  const selects = [...form.matchAll(/<select [^>]*name="([^"]+)"[^>]*>(.*?)<\/select>/gs)];
+  const areas = [...form.matchAll(/<textarea [^>]*name="([^"]+)"[^>]*>(.*?)<\/textarea>/gs)];
+  return Object.fromEntries([
+    ...sent.map((tag) => [attribute(tag, 'name'), attribute(tag, 'value')]),
+    ...selects.map(([, name, options = '']) => {
+      const chosen = /<option [^>]*selected[^>]*>/.exec(options) ?? /<option[^>]*>/.exec(options);
+      return [name, attribute(chosen?.[0] ?? '', 'value')];
+    }),
+    ...areas.map(([, name, text = '']) => [name, plain(text).replaceAll('\n', '\r\n')]),
+  ]);
+}
+
+function attribute(tag: string, name: string): string {
+  return plain(new RegExp(` ${name}="([^"]*)"`).exec(tag)?.[1] ?? '');
+}
+
+function plain(text: string): string {
+  return text.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&amp;', '&');
+}

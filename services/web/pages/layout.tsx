@@ -1,6 +1,7 @@
 /** What all pages have around them, and the small parts that they share. */
 import type { ComponentChildren, VNode } from 'preact';
 import { renderToString } from 'preact-render-to-string';
+import { SEEN } from '../form-text.ts';
 import { texts } from '../texts.ts';
 
 /** What a page knows of the request that it answers. */
@@ -104,21 +105,27 @@ function isCurrent(path: string, href: string): boolean {
   return href === '/' ? path === '/' || path.startsWith('/microphones') : path.startsWith(href);
 }
 
-/** A form that changes something: it carries the token that proves where it was made. */
+/**
+ * A form that changes something: it carries the token that proves where it was made. `seen`: what is stored now, of a form
+ * that shows it, so that what was changed elsewhere until it is sent is not undone (`meantFields`).
+ */
 export function PostForm({
   action,
   context,
   class: className,
+  seen,
   children,
 }: {
   action: string;
   context: PageContext;
   class?: string;
+  seen?: Readonly<Record<string, string>> | undefined;
   children: ComponentChildren;
 }): VNode {
   return (
     <form method="post" action={action} class={className}>
       <input type="hidden" name="token" value={context.formToken} />
+      {seen !== undefined && <input type="hidden" name={SEEN} value={JSON.stringify(seen)} />}
       {children}
     </form>
   );

@@ -3,7 +3,13 @@ import type { VNode } from 'preact';
 import { negotiate } from '../../shared/negotiate.ts';
 import { type Capabilities, capabilitiesSchema, type ProfileConfig } from '../../shared/profile.ts';
 import { SAMPLE_FORMATS } from '../../shared/recording.ts';
-import { OVERRIDES, type Override, type SettingsField, type SettingsForm } from '../microphone-settings.ts';
+import {
+  OVERRIDES,
+  type Override,
+  type SettingsField,
+  type SettingsForm,
+  settingsForm,
+} from '../microphone-settings.ts';
 import type { DevicePicture } from '../station-picture.ts';
 import type { ProfileRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
@@ -73,7 +79,7 @@ function Settings({
           {message}
         </p>
       ))}
-      <PostForm action={`/microphones/${row.workspace}/settings`} context={context}>
+      <PostForm action={`/microphones/${row.workspace}/settings`} context={context} seen={settingsForm(row).values}>
         <Field id="name-field" label={t.name} hint={t.nameHint(row.product)} problem={form.problems.get('name')}>
           <input
             name="name"

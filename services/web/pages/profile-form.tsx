@@ -12,6 +12,8 @@ export interface ProfileFormProps {
   /** Of the profile that is edited; null: it is a new one. */
   slug: string | null;
   users: readonly DevicePicture[];
+  /** As it is stored; absent: nothing is yet. */
+  stored?: ProfileForm['values'];
   /** What is stored can be used. */
   isReadable: boolean;
   context: PageContext;
@@ -36,7 +38,7 @@ const SUGGESTIONS: Partial<Record<ProfileField, readonly string[]>> = {
   'audio.channels': ['native', '1', '2'],
 };
 
-export function ProfileFormPage({ form, slug, users, isReadable, context }: ProfileFormProps): VNode {
+export function ProfileFormPage({ form, slug, users, stored, isReadable, context }: ProfileFormProps): VNode {
   const title = slug === null ? t.create : isReadable ? t.editTitle : t.repairTitle;
   const back = slug === null ? '/profiles' : `/profiles/${slug}`;
   const whole = form.problems.get('');
@@ -56,7 +58,7 @@ export function ProfileFormPage({ form, slug, users, isReadable, context }: Prof
           {whole}
         </p>
       )}
-      <PostForm action={slug === null ? '/profiles-new' : `${back}/edit`} context={context} class="stack">
+      <PostForm action={slug === null ? '/profiles-new' : `${back}/edit`} context={context} class="stack" seen={stored}>
         <section class="card" aria-labelledby="words-title">
           <h2 id="words-title">{t.groups.words}</h2>
           <div class="fields">

@@ -185,7 +185,11 @@ function Settings({
           {t.settingsProblem(whole)}
         </p>
       )}
-      <PostForm action={`/services/${row.name}/settings`} context={context}>
+      <PostForm
+        action={`/services/${row.name}/settings`}
+        context={context}
+        seen={Object.fromEntries(serviceForm(entry, row.settings).values)}
+      >
         <div class="fields">
           {Object.entries(entry.settings).map(([name, spec]) => (
             <SettingField key={name} service={row.name} name={name} spec={spec} form={form} />

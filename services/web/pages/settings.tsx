@@ -3,16 +3,19 @@ import type { VNode } from 'preact';
 import { type CatalogueEntry, parseServiceSettings } from '../../shared/catalogue.ts';
 import { TEXT_LIMIT } from '../../shared/schema.ts';
 import { browserName } from '../browser-name.ts';
+import type { Fields } from '../form-text.ts';
 import { PASSWORD_LENGTH } from '../password.ts';
 import type { SignedInBrowser } from '../session-queries.ts';
 import {
   ALERT_ADDRESSES,
   ALERT_LIMITS,
-  type Fields,
+  limitsForm,
   maskedAddress,
   type Problems,
+  placeForm,
   SWITCHES,
   storedAlerts,
+  switchesForm,
 } from '../settings-form.ts';
 import type { StationPicture } from '../station-picture.ts';
 import { texts } from '../texts.ts';
@@ -62,17 +65,12 @@ const NOTHING_WRONG: Problems = new Map();
 
 function Place({ picture: { settings }, wrong: { place }, context }: SettingsProps): VNode {
   const problems = place?.problems ?? NOTHING_WRONG;
-  const { position } = settings;
-  const stored = {
-    name: settings.name,
-    latitude: position === null ? '' : String(position.latitude),
-    longitude: position === null ? '' : String(position.longitude),
-  };
+  const stored = placeForm(settings);
   const values = place === undefined ? stored : place.fields;
   return (
     <section id="place" class="card" aria-labelledby="place-title">
       <h2 id="place-title">{t.place}</h2>
-      <PostForm action="/settings/place" context={context}>
+      <PostForm action="/settings/place" context={context} seen={stored}>
         <Field id="station-name" label={t.name} hint={t.nameHint} problem={problems.get('name')}>
           <input
             name="name"
@@ -116,7 +114,7 @@ function Switches({ picture: { settings }, context }: SettingsProps): VNode {
   return (
     <section id="switches" class="card" aria-labelledby="switches-title">
       <h2 id="switches-title">{t.switches}</h2>
-      <PostForm action="/settings/switches" context={context}>
+      <PostForm action="/settings/switches" context={context} seen={switchesForm(settings)}>
         {SWITCHES.map((name) => (
           <div key={name} class="check">
             <input
@@ -168,7 +166,7 @@ function Alerts({ picture: { settings }, wrong, context }: SettingsProps): VNode
       <h2 id="alerts-title">{t.alerts}</h2>
       <p class="hint">{t.alertsHint}</p>
       {problem !== null && <p class="notice bad">{t.alertsProblem(problem)}</p>}
-      <PostForm action="/settings/alerts" context={context}>
+      <PostForm action="/settings/alerts" context={context} seen={limitsForm(alerts)}>
         {ALERT_ADDRESSES.map((name) => (
           <AddressField
             key={name}
