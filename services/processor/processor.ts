@@ -63,7 +63,8 @@ const THOROUGH_INTERVAL_MS = 10 * 60_000;
 
 export function createProcessor(options: ProcessorOptions): Processor {
   const failures = createFailures();
-  const survey = createSurvey({ defaults: options.config.processing, isLeft: failures.isLeft });
+  const { isLeft, isDoubtful } = failures;
+  const survey = createSurvey({ defaults: options.config.processing, isLeft, isDoubtful });
   const run = randomBytes(4).toString('hex');
   const never = Number.NEGATIVE_INFINITY;
   const state: State = {
@@ -173,13 +174,11 @@ async function measure({ options, survey, state }: Parts): Promise<DiskSpace> {
 
 /** The newest recording to which something may be done now; null: none. */
 async function takeNext(root: Folder, parts: Parts): Promise<StoredSegment | null> {
-  const { survey, failures, state } = parts;
+  const { survey, state } = parts;
   if (state.queue.length === 0 && survey.days().some((day) => day.todo > 0)) {
     const waiting = await survey.nextToDo(root, state.isPressed ? 'archiving' : 'anything');
-    const found = waiting.filter((stored) => isPossible(stored, parts));
-    const isDoubtful = (stored: StoredSegment) => failures.isDoubtful(segmentTitle(stored.segment));
-    // Taken from the end: the newest last, before it those that failed already.
-    state.queue = [...found.filter((one) => !isDoubtful(one)), ...found.filter(isDoubtful)].reverse();
+    // Taken from the end: the newest last.
+    state.queue = waiting.filter((stored) => isPossible(stored, parts)).reverse();
   }
   return state.queue.pop() ?? null;
 }

@@ -40,10 +40,10 @@ export interface Survey {
   /** Devices whose folders the disk would not read, and why: what is known of them stays as it was. */
   unreadable(): ReadonlyMap<string, string>;
   /**
-   * The newest recordings first, of the newest day on which something of this kind is to be done. Whoever can only archive
-   * asks for that: else a newer day that waits for copies would stand before all others.
+   * The newest recordings first, of the newest day on which something of this kind is to be done; doubtful ones last, and
+   * they keep no older day waiting. Nor does a day that waits for copies keep archiving waiting.
    */
-  nextToDo(root: Folder, kind: 'anything' | 'archiving'): Promise<StoredSegment[]>;
+  nextToDo(root: Folder, kind: WorkKind): Promise<StoredSegment[]>;
   /** Nothing more is to be done for one recording of that day. */
   settled(stored: StoredSegment, day: string): void;
 }
@@ -52,7 +52,12 @@ export interface SurveyOptions {
   defaults: Processing;
   /** True of a recording that is left as it is, by its title. */
   isLeft(title: string): boolean;
+  /** True of one that failed before, and may fail again. */
+  isDoubtful(title: string): boolean;
 }
+
+/** What can be done now: with little room, archiving alone. */
+export type WorkKind = 'anything' | 'archiving';
 
 interface KnownDay extends SurveyedDay {
   changes: FolderChanges;
@@ -68,7 +73,7 @@ interface KnownDevice {
 
 const RECENT_DAYS = 2;
 
-export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
+export function createSurvey({ defaults, isLeft, isDoubtful }: SurveyOptions): Survey {
   const devices = new Map<string, KnownDevice>();
   const unreadable = new Map<string, string>();
 
@@ -97,6 +102,20 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
     const lacking = segments.filter((stored) => lacks(stored, device.rules));
     known.todo = lacking.length;
     known.toArchive = lacking.filter((stored) => !workOn(stored, device.rules).copies).length;
+  }
+
+  /** What lacks something of this kind in a day's folders, the newest first. */
+  async function lackingOn(root: Folder, kind: WorkKind, folders: readonly SurveyedDay[]): Promise<StoredSegment[]> {
+    const found: StoredSegment[] = [];
+    for (const { workspace, day } of folders) {
+      const device = devices.get(workspace);
+      const segments = await withFolder(root, [workspace], (folder) => listSegments(folder, workspace, day));
+      if (device === undefined || segments === null) continue;
+      recount(device, day, segments);
+      const isWanted = (stored: StoredSegment) => kind === 'anything' || !workOn(stored, device.rules).copies;
+      found.push(...segments.filter((stored) => lacks(stored, device.rules) && isWanted(stored)));
+    }
+    return found.sort((a, b) => b.segment.startedAt.getTime() - a.segment.startedAt.getTime());
   }
 
   async function lookAtDevice(root: Folder, name: string, thorough: boolean): Promise<void> {
@@ -141,19 +160,16 @@ export function createSurvey({ defaults, isLeft }: SurveyOptions): Survey {
       const waiting = [...devices.values()]
         .flatMap((device) => [...device.days.values()])
         .filter((day) => (kind === 'archiving' ? day.toArchive : day.todo) > 0);
-      const newest = waiting
-        .map(({ day }) => day)
-        .sort()
-        .at(-1);
-      const found: StoredSegment[] = [];
-      for (const { workspace, day } of waiting.filter((one) => one.day === newest)) {
-        const device = devices.get(workspace);
-        const segments = await withFolder(root, [workspace], (folder) => listSegments(folder, workspace, day));
-        if (device === undefined || segments === null) continue;
-        recount(device, day, segments);
-        found.push(...segments.filter((stored) => lacks(stored, device.rules)));
+      const doubtful: StoredSegment[] = [];
+      const hasFailed = (stored: StoredSegment) => isDoubtful(segmentTitle(stored.segment));
+      for (const day of [...new Set(waiting.map((one) => one.day))].sort().reverse()) {
+        const folders = waiting.filter((one) => one.day === day);
+        const found = await lackingOn(root, kind, folders);
+        const promising = found.filter((stored) => !hasFailed(stored));
+        doubtful.push(...found.filter(hasFailed));
+        if (promising.length > 0) return [...promising, ...doubtful];
       }
-      return found.sort((a, b) => b.segment.startedAt.getTime() - a.segment.startedAt.getTime());
+      return doubtful;
     },
     settled(stored, day) {
       const device = devices.get(stored.segment.workspace);

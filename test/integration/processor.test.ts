@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createProcessor, type Processor } from '../../services/processor/processor.ts';
-import { createSox } from '../../services/processor/sox.ts';
+import { createSox, type Sox } from '../../services/processor/sox.ts';
 import {
   overviewSchema,
   type ProcessorConfig,
@@ -66,12 +66,13 @@ function inProcess(
   config: Partial<ProcessorConfig> = {},
   environment: NodeJS.ProcessEnv = process.env,
   freeBytes = 1e9,
+  within: (sox: Sox) => Sox = (sox) => sox,
 ): Processor {
   const stop = new AbortController().signal;
   return createProcessor({
     recordingsPath: place.recordingsPath,
     config: processorConfigSchema.parse({ reserveBytes: 0, reservePercent: 0, ...config }),
-    sox: createSox({ environment, prefix: [], stop }),
+    sox: within(createSox({ environment, prefix: [], stop })),
     log: () => {},
     now: () => Date.now(),
     bootedAt: () => Date.now() - 3_600_000,
@@ -280,6 +281,22 @@ describe('hostile ground', () => {
       expect(readFileSync(at(rawFile(segment))).equals(content)).toBe(true);
     }
     expect(filesOf(place).filter((file) => file.includes('/processed/'))).toEqual(copyFiles(good).sort());
+  });
+
+  it('a recording for which SoX is killed each time keeps no older day from its copies, and is left in the end', async () => {
+    const old = [1, 2, 3].map((day) => segmentAt(OAK, `2026-05-0${day}T04:00:00Z`, day));
+    const heavy = segmentAt(OAK, '2026-05-04T04:00:00Z', 4);
+    for (const segment of [...old, heavy]) put(place, rawFile(segment), sampleWav(PLAIN));
+    const { ino } = statSync(at(rawFile(heavy)));
+    const processor = inProcess({}, process.env, 1e9, (sox) => ({
+      async run(argumentList, files, options) {
+        if ((await files[0]?.stat())?.ino === ino) throw new Error('sox was ended by SIGKILL');
+        await sox.run(argumentList, files, options);
+      },
+    }));
+    for (let step = 0; step < 10; step += 1) await processor.step();
+    expect(filesOf(place)).toEqual([...old.flatMap((one) => [rawFile(one), ...copyFiles(one)]), rawFile(heavy)].sort());
+    expect(processor.status()).toMatchObject({ backlog: 0, brokenCount: 1 });
   });
 
   it('FIFOs, links, folders and strange names in a workspace neither block nor lead out', async () => {
