@@ -42,9 +42,23 @@ export function createLog({ level, destination }: LogOptions): Log {
       redact: { paths: SECRET_FIELDS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '***' },
       hooks: { streamWrite: maskCredentials },
     },
-    // Not synchronous: whoever collects the log may hang, and that must not stop the controller.
-    destination ?? pino.destination({ fd: 1, sync: false, maxLength: BACKLOG_BYTES }),
+    destination ?? standardOutput(),
   );
+}
+
+/** Not synchronous: whoever collects the log may hang, and that must not stop the controller. */
+function standardOutput() {
+  const output = pino.destination({ fd: 1, sync: false, maxLength: BACKLOG_BYTES });
+  const flushSync = output.flushSync.bind(output);
+  // It may lead to a file, and its disk may be full: the next line tries anew. Without somebody to listen, this would end
+  // the process, and at its end what waits would be tried again and again, for ever.
+  output.on('error', () => {
+    output.flushSync = () => {};
+  });
+  output.on('write', () => {
+    output.flushSync = flushSync;
+  });
+  return output;
 }
 
 /** `scheme://user:password@host` → `scheme://***@host`. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { createLog, createStateLog, type LogLevel } from '../../services/controller/log.ts';
 import { createClock } from '../../services/shared/clock.ts';
 import { buildProgram, runProgram } from './child-program.ts';
@@ -34,6 +34,25 @@ const lines = (): unknown[] =>
     .map((line) => JSON.parse(line));
 
 describe('createLog', () => {
+  it('loses lines on a full disk, and neither ends the process nor keeps it from ending', async () => {
+    const program = await buildProgram(
+      folder,
+      `import { createLog } from './log.ts';
+       const log = createLog({ level: 'info' });
+       log.info({}, 'lost');
+       setTimeout(() => log.info({}, 'lost too'), 200);
+       setTimeout(() => { console.error('still here'); process.exit(7); }, 400);`,
+    );
+    const child = spawn('sh', ['-c', `exec "$0" "$1" > /dev/full`, process.execPath, program]);
+    let words = '';
+    child.stderr.setEncoding('utf8').on('data', (said: string) => {
+      words += said;
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const [code] = await once(child, 'close');
+    expect([code, words]).toEqual([7, 'still here\n']);
+  });
+
   it('writes one JSON object per line: level, time, fields, message', () => {
     log().child({ subject: 'recorder:1' }).warn({ attempts: 2 }, 'It does not start.\nReally.');
     log().debug('too fine');
