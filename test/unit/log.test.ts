@@ -128,6 +128,20 @@ describe('createLog', () => {
   });
 });
 
+describe('the log of small services', () => {
+  it('loses lines on a full disk, and nothing else: a recorder goes on', async () => {
+    const program = await buildProgram(
+      folder,
+      `import { createLog } from '../shared/log.ts';
+       createLog({ service: 'recorder' })('info', 'lost');
+       console.log('still here');`,
+    );
+    const child = spawn('sh', ['-c', `exec "$0" "$1" 2> /dev/full`, process.execPath, program]);
+    const [said] = await once(child.stdout, 'data');
+    expect(String(said)).toBe('still here\n');
+  });
+});
+
 describe('createStateLog', () => {
   it('writes a line per change of state, not per attempt', () => {
     const states = createStateLog(log());
