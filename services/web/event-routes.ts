@@ -42,7 +42,12 @@ export function serveEvents({ app, ports, pages, watch }: Page): LivePage {
     const key = JSON.stringify(query);
     const reading = known.get(key) ?? read(query);
     known.set(key, reading);
-    const found = await reading;
+    const found = await reading.catch((error: unknown) => {
+      if (picture.databaseProblem === null) throw error;
+      return null;
+    });
+    // What stands there stays; why it does not go on is told.
+    if (found === null) return eventFragments({ picture, query, events: [], hasMore: false }).slice(0, 1);
     return eventFragments({ picture, query, events: found.slice(0, SHOWN), hasMore: found.length > SHOWN });
   };
 }

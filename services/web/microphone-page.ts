@@ -40,6 +40,7 @@ export function serveMicrophonePage(
     if (device === undefined) return null;
     const history = await historyOf(picture, device.row.id);
     return {
+      picture,
       device,
       profiles: picture.profiles,
       ...history,

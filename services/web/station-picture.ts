@@ -34,6 +34,8 @@ export interface StationPicture {
   bus: BusState;
   /** By instance; empty without Redis. */
   heartbeats: ReadonlyMap<string, Heartbeat>;
+  /** The controller has not been heard for half a minute, although it could have been: its rows may no longer be true. */
+  controllerSilent: boolean;
   /** Why the rows are those of the last good reading; null: they are fresh. */
   databaseProblem: string | null;
 }
@@ -46,6 +48,7 @@ export interface PictureSources {
   files: StatusFiles;
   bus: BusState;
   heartbeats: ReadonlyMap<string, Heartbeat>;
+  controllerSilent: boolean;
   databaseProblem: string | null;
 }
 
@@ -73,6 +76,7 @@ export async function takePicture(sources: PictureSources): Promise<StationPictu
     processor: processor.kind === 'read' ? processor.value : null,
     bus: sources.bus,
     heartbeats: sources.heartbeats,
+    controllerSilent: sources.controllerSilent,
     databaseProblem: sources.databaseProblem,
   };
 }

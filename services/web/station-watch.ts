@@ -26,6 +26,8 @@ const ROWS_MS = 5000;
 const SETTLE_MS = 50;
 /** Redis forgets a heartbeat after 30 s; so do we. */
 const HEARTBEAT_MS = 30_000;
+/** As its heartbeats name it. */
+const CONTROLLER = 'controller';
 
 export function createStationWatch({ clock, log, database, bus }: PagePorts, files: StatusFiles): StationWatch {
   const followers = new Set<(picture: StationPicture) => void>();
@@ -35,6 +37,8 @@ export function createStationWatch({ clock, log, database, bus }: PagePorts, fil
   let rowsAtMs = Number.NEGATIVE_INFINITY;
   let problem: string | null = null;
   let stale = true;
+  /** When nothing could be heard, for all that is known. */
+  let deafAtMs = clock.nowMs();
   let cancelNext = (): void => {};
   let cancelChanges: (() => void) | null = null;
 
@@ -46,6 +50,13 @@ export function createStationWatch({ clock, log, database, bus }: PagePorts, fil
     for (const [instance, { heardAtMs }] of heartbeats)
       if (clock.nowMs() - heardAtMs > HEARTBEAT_MS) heartbeats.delete(instance);
     return new Map([...heartbeats].map(([instance, { heartbeat }]) => [instance, heartbeat]));
+  };
+
+  /** Only of a bus that has been there long enough is silence news. */
+  const isControllerSilent = (): boolean => {
+    const nowMs = clock.nowMs();
+    if (bus.state().state !== 'up') deafAtMs = nowMs;
+    return nowMs - deafAtMs > HEARTBEAT_MS && !fresh().has(CONTROLLER);
   };
 
   const readRows = async (): Promise<StationRows> => {
@@ -63,7 +74,14 @@ export function createStationWatch({ clock, log, database, bus }: PagePorts, fil
   };
 
   const pictureOf = async (read: StationRows): Promise<StationPicture> => {
-    last = await takePicture({ rows: read, files, bus: bus.state(), heartbeats: fresh(), databaseProblem: problem });
+    last = await takePicture({
+      rows: read,
+      files,
+      bus: bus.state(),
+      heartbeats: fresh(),
+      controllerSilent: isControllerSilent(),
+      databaseProblem: problem,
+    });
     return last;
   };
 

@@ -183,6 +183,7 @@ export const stationTexts = {
       `${cycles}, ${errors} failed, the slowest ${Math.round(slowestMs)} ms`,
     heartbeat: 'Heartbeat',
     noHeartbeat: 'It has said nothing for half a minute. Recorders go on without it; look at its log.',
+    notHeardYet: 'It has not been heard yet: it speaks every ten seconds.',
     noHeartbeatWithoutRedis: 'Its heartbeat comes by way of Redis, so it is not known whether it runs.',
     lastWritten: 'What it last wrote into the database was',
     size: 'Size',

@@ -85,6 +85,8 @@ export const texts = {
     daysLeft: (days: number) => (days > 999 ? 'room for years' : `full in ${plural(Math.floor(days), 'day', 'days')}`),
     withoutDatabase: (why: string) =>
       `The database is away: what you see are its last known rows, and nothing can be changed. Recorders go on. ${why}`,
+    withoutController:
+      'The controller has said nothing for half a minute: what you see of microphones and services is what it wrote last and may be over, and no change takes effect. Recorders go on without it; look at its log.',
     withoutRedis: (why: string) =>
       `Redis is away: changes take effect within half a minute instead of at once, and no logs can be shown. ${why}`,
   },

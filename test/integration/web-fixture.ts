@@ -7,6 +7,7 @@ import { createClock } from '../../services/shared/clock.ts';
 import { pageSettings } from '../../services/web/assembly.ts';
 import { createAbsentBus } from '../../services/web/bus.ts';
 import { createPageDatabase, type PageDatabase } from '../../services/web/database.ts';
+import type { PageBus } from '../../services/web/ports.ts';
 import { startWeb, type WebServer } from '../../services/web/server.ts';
 import { makePagePackage } from '../e2e/page-process.ts';
 import { type PostgresFixture, startPostgres } from './postgres.ts';
@@ -32,7 +33,8 @@ export interface TestWeb {
 
 export const PASSWORD = 'correct horse battery';
 
-export async function startTestWeb(): Promise<TestWeb> {
+/** `bus`: absent, there is none. */
+export async function startTestWeb({ bus = createAbsentBus() }: { bus?: PageBus } = {}): Promise<TestWeb> {
   const folder = mkdtempSync(join(tmpdir(), 'silvasonic-web-'));
   const workspace = join(folder, 'workspace');
   for (const name of ['recorder', 'run', 'web']) mkdirSync(join(workspace, name), { recursive: true });
@@ -46,7 +48,7 @@ export async function startTestWeb(): Promise<TestWeb> {
   const ports = {
     clock: { ...clock, nowMs: () => clock.nowMs() + aheadMs },
     log: (_level: string, message: string) => void log.push(message),
-    bus: createAbsentBus(),
+    bus,
   };
   const open = () => createPageDatabase(access, ports.clock, ports.log);
   const config = {

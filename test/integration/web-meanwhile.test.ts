@@ -4,6 +4,9 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createInProcessBus } from '../../services/controller/bus.ts';
+import { createAbsentBus } from '../../services/web/bus.ts';
+import type { BusState } from '../../services/web/ports.ts';
 import {
   addDevice,
   addProfile,
@@ -17,9 +20,17 @@ import {
 let web: TestWeb;
 let owner: Visitor;
 let device: SampleDevice;
+const bus = createInProcessBus();
+let busState: BusState['state'] = 'up';
 
 beforeAll(async () => {
-  web = await startTestWeb();
+  web = await startTestWeb({
+    bus: {
+      ...createAbsentBus(),
+      onHeartbeat: (callback) => bus.onHeartbeat(callback),
+      state: () => ({ state: busState, message: `It is ${busState}.` }),
+    },
+  });
   await addProfile(web.sql, 'generic', { isSystem: true });
   device = await addDevice(web.sql);
   await addDevice(web.sql, { serial: 'OTHER', name: 'By the brook' });
@@ -111,6 +122,74 @@ describe('a recorder that writes nonsense about itself', () => {
     }
   });
 });
+
+describe('what may no longer be true is said on every page that moves', () => {
+  const paths = () => ['/', `/microphones/${device.workspace}`, '/services', '/events'];
+  const saying = async (words: string): Promise<string[]> => {
+    const pages = await Promise.all(paths().map(async (path) => [path, await owner.read(path)] as const));
+    return pages.filter(([, text]) => text.includes(words)).map(([path]) => path);
+  };
+  const beat = () => {
+    const said = { phase: 'running', reason: 'Running', message: '1 of 1 recording.', details: {} };
+    const one = { service: 'controller', instance: 'controller', version: '1', at: Date.now(), uptimeSeconds: 1 };
+    return bus.publish({ schema: 1, ...one, ...said });
+  };
+
+  test('of a controller that fell silent, and not of one that could not be heard', async () => {
+    const words = 'The controller has said nothing for half a minute';
+    await web.restart();
+    expect(await saying(words)).toEqual([]);
+    // A page that has just begun to listen does not know better.
+    expect(await owner.read('/about')).toContain('has not been heard yet');
+    web.pass(31_000);
+    expect(await saying(words)).toEqual(paths());
+    expect(await owner.read('/about')).toContain('It has said nothing for half a minute');
+    await beat();
+    expect(await saying(words)).toEqual([]);
+    busState = 'down';
+    web.pass(60_000);
+    expect(await saying(words)).toEqual([]);
+    busState = 'up';
+    expect(await saying(words)).toEqual([]);
+    await beat();
+    web.pass(20_000);
+    await beat();
+    web.pass(20_000);
+    expect(await saying(words)).toEqual([]);
+    web.pass(20_000);
+    expect(await saying(words)).toEqual(paths());
+  });
+
+  test('of a database that is away, while one looks', async () => {
+    const names = ['dashboard', `microphone&workspace=${device.workspace}`, 'services', 'events'];
+    const streams = await Promise.all(names.map((name) => follow(`/live?page=${name}`)));
+    try {
+      await expect.poll(() => streams.every(({ text }) => text().includes('event: part')), POLL).toBe(true);
+      await web.postgres.shutDown();
+      await expect
+        .poll(() => streams.map(({ text }) => text().includes('The database is away')), POLL)
+        .toEqual([true, true, true, true]);
+    } finally {
+      for (const { end } of streams) end();
+      await web.postgres.startAgain();
+      await expect.poll(async () => (await owner.get('/settings')).status, POLL).toBe(200);
+    }
+  });
+});
+
+const POLL = { timeout: 30_000 };
+
+/** What a stream of events has brought so far. */
+async function follow(path: string): Promise<{ text(): string; end(): void }> {
+  const response = await owner.get(path);
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let all = '';
+  const read = async (): Promise<void> => {
+    for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) all += part.value;
+  };
+  void read().catch(() => {});
+  return { text: () => all, end: () => void reader?.cancel().catch(() => {}) };
+}
 
 describe('two tabs with the same form', () => {
   /** Opens the form, changes in another tab what `elsewhere` says, then changes in the first what `here` says. */

@@ -114,8 +114,14 @@ function SilentController({ picture }: { picture: StationPicture }): VNode {
     ...picture.events.map(({ lastAt }) => lastAt),
   ].map((at) => at.getTime());
   return (
-    <Part name={t.controller} state={picture.bus.state === 'up' ? 'bad' : 'unknown'}>
-      <p>{picture.bus.state === 'up' ? t.noHeartbeat : t.noHeartbeatWithoutRedis}</p>
+    <Part name={t.controller} state={picture.controllerSilent ? 'bad' : 'unknown'}>
+      <p>
+        {picture.controllerSilent
+          ? t.noHeartbeat
+          : picture.bus.state === 'up'
+            ? t.notHeardYet
+            : t.noHeartbeatWithoutRedis}
+      </p>
       {moments.length > 0 && (
         <p>
           {t.lastWritten} <Time at={Math.max(...moments)} ago />

@@ -4,7 +4,7 @@ import { countRecording, type DevicePicture, type StationPicture } from '../stat
 import type { EventRow, ServiceRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { Subject } from './events.tsx';
-import { Badge, formatBytes, Page, type PageContext, PostForm, Time } from './layout.tsx';
+import { Badge, formatBytes, Page, type PageContext, PostForm, Time, Troubles } from './layout.tsx';
 import { cardId, deviceName, MicrophoneCard, OnOff, PendingCard } from './microphone-card.tsx';
 
 /** A part of a page that is sent anew when it changes: an element with this id. */
@@ -70,14 +70,7 @@ function Summary({ picture }: { picture: StationPicture }): VNode {
           )}
         </li>
       </ul>
-      {picture.databaseProblem !== null && (
-        <p class="notice bad" role="alert">
-          {texts.dashboard.withoutDatabase(picture.databaseProblem)}
-        </p>
-      )}
-      {picture.bus.state === 'down' && (
-        <p class="notice warning">{texts.dashboard.withoutRedis(picture.bus.message)}</p>
-      )}
+      <Troubles picture={picture} />
     </section>
   );
 }

@@ -4,7 +4,7 @@ import type { StationPicture } from '../station-picture.ts';
 import type { EventFilter, EventRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import type { Fragment } from './dashboard.tsx';
-import { Page, type PageContext, Time } from './layout.tsx';
+import { Page, type PageContext, Time, Troubles } from './layout.tsx';
 import { deviceName } from './microphone-card.tsx';
 
 export type EventsQuery = Omit<EventFilter, 'limit'>;
@@ -23,12 +23,13 @@ const SERVICE = 'service:';
 
 export function EventsPage(props: EventsProps & { context: PageContext }): VNode {
   const { query, context } = props;
-  const [happened] = eventFragments(props);
+  const [troubles, happened] = eventFragments(props);
   // Older pages stand still: they would move away under one's eyes.
   const live = query.before === null ? { live: `/live?page=events&${addressOf(query)}` } : {};
   return (
     <Page context={context} title={t.title} {...live}>
       <h1>{t.title}</h1>
+      {troubles?.element}
       <Filter {...props} />
       {happened?.element}
     </Page>
@@ -36,7 +37,10 @@ export function EventsPage(props: EventsProps & { context: PageContext }): VNode
 }
 
 export function eventFragments(props: EventsProps): Fragment[] {
-  return [{ id: 'happened', element: <Happened {...props} /> }];
+  return [
+    { id: 'troubles', element: <Troubles picture={props.picture} /> },
+    { id: 'happened', element: <Happened {...props} /> },
+  ];
 }
 
 function Filter({ picture, query }: EventsProps): VNode {

@@ -2,6 +2,7 @@
 import type { ComponentChildren, VNode } from 'preact';
 import { renderToString } from 'preact-render-to-string';
 import { SEEN } from '../form-text.ts';
+import type { StationPicture } from '../station-picture.ts';
 import { texts } from '../texts.ts';
 
 /** What a page knows of the request that it answers. */
@@ -174,6 +175,29 @@ export function Field({
           {problem}
         </small>
       )}
+    </div>
+  );
+}
+
+/** Why what a page shows may no longer be true, or not take effect: above whatever moves. */
+export function Troubles({
+  picture: { databaseProblem, controllerSilent, bus },
+}: {
+  picture: Pick<StationPicture, 'databaseProblem' | 'controllerSilent' | 'bus'>;
+}): VNode {
+  return (
+    <div id="troubles" key="troubles">
+      {databaseProblem !== null && (
+        <p class="notice bad" role="alert">
+          {texts.dashboard.withoutDatabase(databaseProblem)}
+        </p>
+      )}
+      {controllerSilent && (
+        <p class="notice bad" role="alert">
+          {texts.dashboard.withoutController}
+        </p>
+      )}
+      {bus.state === 'down' && <p class="notice warning">{texts.dashboard.withoutRedis(bus.message)}</p>}
     </div>
   );
 }

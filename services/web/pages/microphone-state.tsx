@@ -2,11 +2,11 @@
 import type { ComponentChildren, VNode } from 'preact';
 import type { RecorderStatus } from '../../shared/contract.ts';
 import { capabilitiesSchema, GENERIC_PROFILE_SLUG } from '../../shared/profile.ts';
-import type { DevicePicture } from '../station-picture.ts';
+import type { DevicePicture, StationPicture } from '../station-picture.ts';
 import type { DeviceRow, EventRow, ProfileRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { EventList, type Fragment } from './dashboard.tsx';
-import { Badge, formatBytes, formatRate, type PageContext, Pairs, PostForm, Time } from './layout.tsx';
+import { Badge, formatBytes, formatRate, type PageContext, Pairs, PostForm, Time, Troubles } from './layout.tsx';
 import { ListeningSection } from './listening.tsx';
 import {
   deviceName,
@@ -28,6 +28,8 @@ export interface Listeners {
 }
 
 export interface MicrophoneView {
+  /** Of the whole station. */
+  picture: StationPicture;
   device: DevicePicture;
   profiles: readonly ProfileRow[];
   /** Its own, the newest first. */
@@ -44,6 +46,7 @@ const t = texts.microphonePage;
 /** In the page's order. */
 export function microphoneFragments(view: MicrophoneView): Fragment[] {
   return [
+    { id: 'troubles', element: <Troubles picture={view.picture} /> },
     { id: 'state', element: <State {...view} /> },
     { id: 'listen', element: <ListeningSection row={view.device.row} isAllowed={view.mayListen} /> },
     { id: 'wellbeing', element: <Wellbeing {...view} /> },

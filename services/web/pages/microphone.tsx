@@ -35,6 +35,7 @@ export function MicrophonePage({ view, form, recordings }: MicrophonePageProps):
       <p class="up">
         <a href="/">{t.up}</a>
       </p>
+      {parts.get('troubles')}
       <div class="columns">
         <div>
           {parts.get('state')}

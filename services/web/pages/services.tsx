@@ -6,7 +6,7 @@ import type { StationPicture } from '../station-picture.ts';
 import type { ServiceRow } from '../station-queries.ts';
 import { texts } from '../texts.ts';
 import { type Fragment, ServiceSwitch } from './dashboard.tsx';
-import { Badge, Field, formatBytes, Page, type PageContext, PostForm, Time } from './layout.tsx';
+import { Badge, Field, formatBytes, Page, type PageContext, PostForm, Time, Troubles } from './layout.tsx';
 import { ProcessorWork } from './processor.tsx';
 
 interface ServicesProps {
@@ -31,6 +31,7 @@ export function ServicesPage(props: ServicesPageProps): VNode {
     <Page context={context} title={t.title} live="/live?page=services">
       <h1>{t.title}</h1>
       <p class="hint">{t.intro}</p>
+      <Troubles picture={picture} />
       {picture.services.length === 0 && <p class="card">{t.empty}</p>}
       <div class="services">
         {picture.services.map((row) => {
@@ -45,12 +46,14 @@ export function ServicesPage(props: ServicesPageProps): VNode {
 
 /** What moves: each card's state, and the processor's work. Settings stand still, as somebody may be typing there. */
 export function serviceFragments({ picture, catalogue, context }: ServicesProps): Fragment[] {
-  return picture.services.flatMap((row) => {
+  const troubles = { id: 'troubles', element: <Troubles picture={picture} /> };
+  const cards = picture.services.flatMap((row) => {
     const title = catalogue.find(({ name }) => name === row.name)?.title ?? row.name;
     const state = { id: stateId(row), element: <ServiceState row={row} title={title} context={context} /> };
     if (row.name !== PROCESSOR) return [state];
     return [state, { id: 'processor-work', element: <ProcessorWork row={row} status={picture.processor} /> }];
   });
+  return [troubles, ...cards];
 }
 
 const stateId = ({ name }: ServiceRow): string => `service-${name}-state`;
