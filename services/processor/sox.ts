@@ -74,7 +74,7 @@ export function createSox({ environment, prefix, stop }: SoxOptions): Sox {
           child.once('close', (code, signal) => resolve({ code, signal }));
         });
         if (ourError !== null) throw ourError;
-        if (outcome.signal !== null) throw new Error(`sox was ended by ${outcome.signal}`);
+        if (outcome.signal !== null) throw signalled(outcome.signal);
         if (outcome.code !== 0) throw refusal(outcome.code, words);
       } finally {
         clearTimeout(timer);
@@ -87,6 +87,12 @@ export function createSox({ environment, prefix, stop }: SoxOptions): Sox {
 function startError(error: Error): Error {
   if (errorCode(error) !== 'ENOENT') return error;
   return new Error('the program sox is missing: install the package sox', { cause: error });
+}
+
+/** What a program does to itself it does at this sound each time; it is the machine that kills. */
+function signalled(signal: string): Error {
+  const isOwnFault = ['SIGABRT', 'SIGFPE', 'SIGSEGV'].includes(signal);
+  return isOwnFault ? new SoxRefused(`sox fails at it (${signal})`) : new Error(`sox was ended by ${signal}`);
 }
 
 /** A full disk is nobody's sound at fault. */

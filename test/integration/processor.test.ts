@@ -283,6 +283,15 @@ describe('hostile ground', () => {
     expect(filesOf(place).filter((file) => file.includes('/processed/'))).toEqual(copyFiles(good).sort());
   });
 
+  it('a recording too short for a picture, at which SoX aborts, is left at once, and nothing is tried for ever', async () => {
+    const segment = segmentAt(OAK, '2026-05-01T04:00:00Z');
+    put(place, rawFile(segment), sampleWav({ ...PLAIN, seconds: 3 / 48_000 }));
+    const processor = inProcess();
+    await workThrough(processor);
+    expect(filesOf(place)).toEqual([rawFile(segment)]);
+    expect(processor.status()).toMatchObject({ state: 'idle', backlog: 0, brokenCount: 1 });
+  });
+
   it('a recording for which SoX is killed each time keeps no older day from its copies, and is left in the end', async () => {
     const old = [1, 2, 3].map((day) => segmentAt(OAK, `2026-05-0${day}T04:00:00Z`, day));
     const heavy = segmentAt(OAK, '2026-05-04T04:00:00Z', 4);
