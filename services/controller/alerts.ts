@@ -8,6 +8,7 @@ import { type Alert, alertSchema } from '../shared/alerts.ts';
 import { type ProcessorStatus, processorStatusSchema, SERVICE_RUN_FOLDER, STATUS_FILE } from '../shared/contract.ts';
 import { writeDurably } from '../shared/durable-file.ts';
 import { readHostileFile } from '../shared/hostile-file.ts';
+import { atMost } from '../shared/postgres-session.ts';
 import type { AlertTarget, PostAlert } from './alert-post.ts';
 import { type AlertInput, type AlertMemory, findAlerts, testAlert } from './alert-rules.ts';
 import type { Log } from './log.ts';
@@ -37,6 +38,7 @@ const STATE_FILE = 'alerts.json';
 const STATE_MAX_BYTES = 1024 * 1024;
 const PROCESSOR = 'processor';
 const STATUS_MAX_BYTES = 256 * 1024;
+const SAVE_DEADLINE_MS = 5000;
 /** Minutes are counted, not milliseconds. */
 const LOOK_MS = 5000;
 const FIRST_RETRY_MS = 10_000;
@@ -71,15 +73,13 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
   let state: State | null = null;
   let saved = '';
   let savable = true;
+  let writing = false;
   let memory: AlertMemory = new Map();
   let lookedAtMs = Number.NEGATIVE_INFINITY;
   let busy = false;
   let stopped = false;
 
-  /** What cannot be kept is told all the same: of a disk that is full or broken a person must hear above all. */
-  const save = async (): Promise<void> => {
-    const text = `${JSON.stringify(state)}\n`;
-    if (text === saved) return;
+  const write = async (text: string): Promise<void> => {
     try {
       await writeDurably(file, text, 0o600);
       saved = text;
@@ -88,6 +88,19 @@ export function createAlerts({ clock, log, controllerWorkspace, runPath, post }:
       if (savable) log.warn({ err: cause }, 'What was told cannot be kept: after a restart an alert may come twice.');
       savable = false;
     }
+  };
+  /**
+   * What cannot be kept is told all the same: of a disk that is full, broken or hangs a person must hear above all. One that
+   * hangs keeps a thread of Node's few, and no second one is given to it.
+   */
+  const save = async (): Promise<void> => {
+    const text = `${JSON.stringify(state)}\n`;
+    if (text === saved || writing) return;
+    writing = true;
+    const written = write(text).finally(() => {
+      writing = false;
+    });
+    await atMost(clock, SAVE_DEADLINE_MS, written);
   };
 
   const send = async (
