@@ -35,6 +35,10 @@ export function createTimeline(rate: number): Timeline {
   let lastArrivalMs = 0;
   let windowStartMs = 0;
   let windowMinMs = Infinity;
+  /** The same of the first half of the window. */
+  let earlyMinMs = Infinity;
+  /** … and of its second half. */
+  let recentMinMs = Infinity;
   let arrivals = 0;
   let announced = 0;
   let announcementAge = 0;
@@ -42,19 +46,27 @@ export function createTimeline(rate: number): Timeline {
   function beginWindow(nowMs: number): void {
     windowStartMs = nowMs;
     windowMinMs = Infinity;
+    earlyMinMs = Infinity;
+    recentMinMs = Infinity;
     arrivals = 0;
+  }
+
+  function noteLateness(lateMs: number, nowMs: number): void {
+    windowMinMs = Math.min(windowMinMs, lateMs);
+    if (nowMs - windowStartMs < WINDOW_MS / 2) earlyMinMs = Math.min(earlyMinMs, lateMs);
+    else recentMinMs = Math.min(recentMinMs, lateMs);
+    arrivals += 1;
   }
 
   /** The promptest arrival of a whole window was late by `stepMs`: that much will never come. */
   function judge(stepMs: number): number {
-    if (stepMs <= TOLERANCE_MS) {
-      announcementAge += 1;
-      if (announcementAge > ANNOUNCEMENT_WINDOWS) announced = 0;
-      return 0;
-    }
     const unannounced = (stepMs / 1000) * rate - announced;
-    announced = 0;
-    return msOf(unannounced) > TOLERANCE_MS ? Math.round(unannounced) : 0;
+    // What was announced and does not show yet is of an overrun in mid-window.
+    announced = Math.max(0, -unannounced);
+    if (stepMs > TOLERANCE_MS) return msOf(unannounced) > TOLERANCE_MS ? Math.round(unannounced) : 0;
+    announcementAge += 1;
+    if (announcementAge > ANNOUNCEMENT_WINDOWS) announced = 0;
+    return 0;
   }
 
   return {
@@ -69,12 +81,14 @@ export function createTimeline(rate: number): Timeline {
       lastArrivalMs = nowMs;
       // Nothing arrives before it was captured.
       if (candidateMs < anchorMs) anchorMs = candidateMs;
-      windowMinMs = Math.min(windowMinMs, candidateMs - anchorMs);
-      arrivals += 1;
+      noteLateness(candidateMs - anchorMs, nowMs);
       if (nowMs - windowStartMs < WINDOW_MS || arrivals < MIN_ARRIVALS) return 0;
       const stepMs = windowMinMs;
-      anchorMs += stepMs;
+      // A backlog is still being read: how late the promptest is will be known at its end.
+      const isCatchingUp = earlyMinMs - recentMinMs > TOLERANCE_MS;
       beginWindow(nowMs);
+      if (isCatchingUp) return 0;
+      anchorMs += stepMs;
       return judge(stepMs);
     },
     announce(frames) {

@@ -51,6 +51,27 @@ describe('the line of captured frames', () => {
     expect(timeline.timeOf(5 * RATE)).toBeCloseTo(8000, 3);
   });
 
+  it('does not count again overruns that follow each other closely', () => {
+    const timeline = createTimeline(RATE);
+    deliver(timeline, 0, 5000);
+    timeline.announce(RATE);
+    let lost = deliver(timeline, 6000, 1500, 10);
+    timeline.announce(RATE / 5);
+    lost += deliver(timeline, 7700, 20_000, 10);
+    expect(lost).toBe(0);
+    // And what comes to be missing later is not taken for theirs.
+    expect(deliver(timeline, 30_700, 10_000, 10)).toBe(3 * RATE);
+  });
+
+  it('loses nothing where a busy machine takes long to read what was captured in a pause', () => {
+    const timeline = createTimeline(RATE);
+    deliver(timeline, 0, 5000);
+    // 15 s of silence; what was captured meanwhile, and while it is read, comes four times as fast as it was captured.
+    for (let index = 1; index <= 400; index += 1) expect(timeline.advance(PERIOD, 20_000 + index * 12.5)).toBe(0);
+    expect(deliver(timeline, 25_000, 10_000, 30)).toBe(0);
+    expect(timeline.timeOf(25 * RATE)).toBeCloseTo(25_000, 3);
+  });
+
   it.each([0.9995, 1.0005])('follows a microphone whose clock is off (%f), and calls nothing lost', (factor) => {
     const timeline = createTimeline(RATE);
     let lost = 0;
