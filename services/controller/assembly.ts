@@ -65,7 +65,13 @@ export function createPorts(config: ControllerConfig, seeds: Seeds, log: Log): C
     bus:
       config.redisUrl === null
         ? createInProcessBus()
-        : createRedisBus({ url: config.redisUrl, log, clock, instance: 'controller' }),
+        : createRedisBus({
+            url: config.redisUrl,
+            passwordFile: config.redisPasswordFile,
+            log,
+            clock,
+            instance: 'controller',
+          }),
     workspaces: createWorkspaces({
       recorderWorkspace: config.recorderWorkspace,
       controllerWorkspace: config.controllerWorkspace,

@@ -3,6 +3,7 @@
  * at most a tick, and a station without Redis records all the same.
  */
 import { Redis } from 'ioredis';
+import { readRedisUrl } from '../shared/connections.ts';
 import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, type LogLine, statusKey } from '../shared/contract.ts';
 import { withoutCredentials } from '../shared/environment.ts';
 import { createStateLog, type Log } from './log.ts';
@@ -11,6 +12,8 @@ import type { Bus, Clock, DependencyState } from './world.ts';
 export interface RedisBusOptions {
   /** `redis://` or `rediss://`, with credentials and database where needed. */
   url: string;
+  /** Holds the password, where that is not in the address; it may be made later. */
+  passwordFile?: string | null;
   clock: Clock;
   log: Log;
   /** Names the connections in `CLIENT LIST`. */
@@ -33,12 +36,52 @@ const PUBLISH_DEADLINE_MS = 2000;
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 30_000;
 const KEEP_ALIVE_MS = 10_000;
+const FILE_POLL_MS = 1000;
+
+/** Connects once it is started, and once the password can be read: nobody waits for either. */
+export function createRedisBus({ passwordFile = null, ...options }: RedisBusOptions): Bus {
+  return passwordFile === null ? createConnectedBus(options) : createAwaitedBus(options, passwordFile);
+}
+
+type ConnectedBusOptions = Omit<RedisBusOptions, 'passwordFile'>;
+
+/** No bus until the file can be read, which is said once. */
+function createAwaitedBus(options: ConnectedBusOptions, passwordFile: string): Bus {
+  const { url, clock, log } = options;
+  const state = createState(clock, log, withoutCredentials(url));
+  let bus: Bus | null = null;
+  let stopped = false;
+  let cancel = (): void => {};
+  const connect = async (onNudge: () => void): Promise<void> => {
+    const address = await readRedisUrl({ url, passwordFile });
+    if (stopped) return;
+    if (address.ok && address.value !== null) {
+      bus = createConnectedBus({ ...options, url: address.value });
+      bus.start(onNudge);
+      return;
+    }
+    if (!address.ok) state.told('down', `${address.message} The station goes on without Redis.`);
+    cancel = clock.timer(FILE_POLL_MS, () => void connect(onNudge));
+  };
+  return {
+    start: (onNudge) => void connect(onNudge),
+    publish: async (heartbeat) => (await bus?.publish(heartbeat)) ?? false,
+    publishLogs: async (lines) => (await bus?.publishLogs(lines)) ?? false,
+    logListeners: async () => (await bus?.logListeners()) ?? 0,
+    dependency: () => bus?.dependency() ?? state.dependency(),
+    async stop() {
+      stopped = true;
+      cancel();
+      await bus?.stop();
+    },
+  };
+}
 
 /**
  * Two connections, as one that is subscribed cannot publish; the publishing one is made at the first heartbeat. After
  * each subscription `onNudge` is called once, as a nudge may have been missed meanwhile.
  */
-export function createRedisBus({ url, clock, log, instance }: RedisBusOptions): Bus {
+function createConnectedBus({ url, clock, log, instance }: ConnectedBusOptions): Bus {
   const where = withoutCredentials(url);
   const state = createState(clock, log, where);
   const open = (role: string, retryDelayMs: (times: number) => number): Redis =>

@@ -5,7 +5,6 @@
  */
 import { join } from 'node:path';
 import { createClock } from '../shared/clock.ts';
-import { waitForRedisUrl } from '../shared/connections.ts';
 import { BAD_CONFIG_EXIT_CODE, isInsideContainer } from '../shared/surroundings.ts';
 import { controllerSettings, createPorts, loadSeeds } from './assembly.ts';
 import { type ControllerConfig, describeConfig, readConfig } from './config.ts';
@@ -77,9 +76,7 @@ async function settle(): Promise<{ config: ControllerConfig; log: Log }> {
     ? await learnFolders(read.value, { clock: createClock(), log })
     : { ok: true as const, value: read.value };
   if (!learned.ok) return refuse([learned.message]);
-  const { redisUrl: url, redisPasswordFile: passwordFile } = learned.value;
-  const redisUrl = await waitForRedisUrl({ url, passwordFile }, (message) => log.warn({}, message));
-  return { config: { ...learned.value, redisUrl }, log };
+  return { config: learned.value, log };
 }
 
 function refuse(problems: readonly string[]): never {

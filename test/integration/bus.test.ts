@@ -1,8 +1,11 @@
 /** The bus on a real Redis that goes away, comes back and freezes. */
 
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createInProcessBus, createRedisBus } from '../../services/controller/bus.ts';
 import { createLog } from '../../services/controller/log.ts';
 import type { Bus } from '../../services/controller/world.ts';
@@ -30,11 +33,11 @@ let bus: Bus;
 let nudges: number;
 let lines: string[];
 
-function makeBus(url: string): Bus {
+function makeBus(url: string, passwordFile: string | null = null): Bus {
   lines = [];
   nudges = 0;
   const log = createLog({ level: 'info', destination: { write: (line) => void lines.push(line) } });
-  bus = createRedisBus({ url, clock: createClock(), log, instance: 'test' });
+  bus = createRedisBus({ url, passwordFile, clock: createClock(), log, instance: 'test' });
   bus.start(() => {
     nudges += 1;
   });
@@ -57,6 +60,24 @@ beforeEach(async () => {
 afterEach(async () => {
   await bus.stop();
   await redis.stop();
+});
+
+test('a password that is not there yet is waited for by nobody, and used once it is', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'silvasonic-bus-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'password');
+  await redis.command('CONFIG', 'SET', 'requirepass', 'geheim');
+  makeBus(redis.url, file);
+  expect(await bus.publish(heartbeat)).toBe(false);
+  expect([await bus.publishLogs([]), await bus.logListeners()]).toEqual([false, 0]);
+  await vi.waitFor(() =>
+    expect(bus.dependency()).toMatchObject({ state: 'down', message: expect.stringContaining(file) }),
+  );
+  writeFileSync(file, 'geheim\n');
+  await up();
+  expect(await bus.publish(heartbeat)).toBe(true);
+  expect(lines).toHaveLength(2);
+  expect(lines.join('')).not.toContain('geheim');
 });
 
 describe('nudges', () => {

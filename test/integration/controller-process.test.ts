@@ -204,6 +204,18 @@ function targetOf(path: string): string {
   }
 }
 
+test('without the file that holds the password for Redis it works all the same, and says what it lacks', async () => {
+  await controller.kill('SIGTERM');
+  const missing = join(station.packageFolder, 'no-password');
+  controller = await station.start({ SILVASONIC_REDIS_PASSWORD_FILE: missing });
+  await expectObedience(SECOND);
+  const { code, body } = await health(controller);
+  expect([code, body.status]).toEqual([200, 'degraded']);
+  expect(body.dependencies).toContainEqual(
+    expect.objectContaining({ name: 'redis', state: 'down', message: expect.stringContaining(missing) }),
+  );
+});
+
 test('SILVASONIC_ON_SHUTDOWN=stop: nothing runs afterwards, and the last files are whole', async () => {
   await controller.kill('SIGTERM');
   await startNext({ SILVASONIC_ON_SHUTDOWN: 'stop' });
