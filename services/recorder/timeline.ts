@@ -23,6 +23,8 @@ const PAUSE_MS = 300;
 const TOLERANCE_MS = 60;
 /** Spans after which an announced loss is no longer expected to show. */
 const ANNOUNCEMENT_WINDOWS = 5;
+/** So much sound tells whether what arrives late stays late, or catches up. */
+const STEADY_MS = 200;
 /** A window with fewer arrivals says too little. */
 const MIN_ARRIVALS = 5;
 
@@ -39,6 +41,8 @@ export function createTimeline(rate: number): Timeline {
   let earlyMinMs = Infinity;
   /** … and of its second half. */
   let recentMinMs = Infinity;
+  /** How late the latest were, over STEADY_MS of sound. */
+  let latest: { lateMs: number; total: number }[] = [];
   let arrivals = 0;
   let announced = 0;
   let announcementAge = 0;
@@ -48,6 +52,7 @@ export function createTimeline(rate: number): Timeline {
     windowMinMs = Infinity;
     earlyMinMs = Infinity;
     recentMinMs = Infinity;
+    latest = [];
     arrivals = 0;
   }
 
@@ -55,6 +60,8 @@ export function createTimeline(rate: number): Timeline {
     windowMinMs = Math.min(windowMinMs, lateMs);
     if (nowMs - windowStartMs < WINDOW_MS / 2) earlyMinMs = Math.min(earlyMinMs, lateMs);
     else recentMinMs = Math.min(recentMinMs, lateMs);
+    latest.push({ lateMs, total });
+    while (msOf(total - (latest[1]?.total ?? total)) >= STEADY_MS) latest.shift();
     arrivals += 1;
   }
 
@@ -67,6 +74,14 @@ export function createTimeline(rate: number): Timeline {
     announcementAge += 1;
     if (announcementAge > ANNOUNCEMENT_WINDOWS) announced = 0;
     return 0;
+  }
+
+  /** A loss that is not judged yet already shows in how late all arrive. Of a backlog each comes less late than the last. */
+  function isSteadilyLate(): boolean {
+    const [first, second] = latest;
+    if (first === undefined || second === undefined || arrivals < MIN_ARRIVALS) return false;
+    if (windowMinMs <= TOLERANCE_MS || msOf(total - first.total) < STEADY_MS) return false;
+    return Math.min(first.lateMs, second.lateMs) - windowMinMs <= TOLERANCE_MS;
   }
 
   return {
@@ -96,9 +111,7 @@ export function createTimeline(rate: number): Timeline {
       announcementAge = 0;
     },
     timeOf(frame) {
-      // A loss that is not judged yet already shows in how late all arrive.
-      const lateMs = arrivals >= MIN_ARRIVALS && windowMinMs > TOLERANCE_MS ? windowMinMs : 0;
-      return (anchorMs ?? 0) + lateMs + msOf(frame);
+      return (anchorMs ?? 0) + (isSteadilyLate() ? windowMinMs : 0) + msOf(frame);
     },
   };
 }

@@ -36,6 +36,21 @@ describe('the line of captured frames', () => {
     expect(timeline.timeOf(13 * RATE)).toBeCloseTo(13_000, 3);
   });
 
+  it('says so too while what was captured in a pause is being read, and while a loss is not judged yet', () => {
+    const paused = createTimeline(RATE);
+    deliver(paused, 0, 5000);
+    // In small pieces, as a pipe passes them on.
+    for (let index = 1; index <= 800; index += 1) {
+      paused.advance(PERIOD / 5, 13_000 + index / 10);
+      // A file that began with this very frame bears its time.
+      expect(paused.timeOf(5 * RATE + (index * PERIOD) / 5)).toBeCloseTo(5000 + (index * PERIOD_MS) / 5, 3);
+    }
+    const lossy = createTimeline(RATE);
+    deliver(lossy, 0, 5000);
+    deliver(lossy, 8000, 500, 30);
+    expect(Math.abs(lossy.timeOf(5.5 * RATE) - 8500)).toBeLessThan(30);
+  });
+
   it('counts what never came, once, and goes on from there', () => {
     const timeline = createTimeline(RATE);
     deliver(timeline, 0, 5000);
