@@ -23,6 +23,13 @@ export interface PreparationOptions {
   clock: Clock;
 }
 
+export interface Prepared {
+  /** Time of the newest migration that this release knows, Unix milliseconds. */
+  newestAt: number;
+  /** Why the page's login was not made; null: it was, or none is wanted. */
+  pageProblem: string | null;
+}
+
 export interface PageLogin {
   user: string;
   password: () => Promise<Parsed<string | null>>;
@@ -42,14 +49,14 @@ export function refuseNewerSchema(appliedAt: number | null, newestAt: number): v
 }
 
 /**
- * Makes the database ready to be read: migrated, seeded. A read-only database that is already migrated is ready too.
- * `onSession` is told of the connection, so that a stop can end it. Answers with the time of the newest migration that this release
- * knows, Unix milliseconds. Throws when the database cannot be made ready.
+ * Makes the database ready to be read: migrated, seeded. A read-only database that is already migrated is ready too, and so
+ * is one without the page's login, whose password cannot be read: recorders need neither. `onSession` is told of the
+ * connection, so that a stop can end it. Throws when the database cannot be made ready.
  */
 export async function prepareDatabase(
   options: PreparationOptions,
   onSession: (session: Session) => void,
-): Promise<number> {
+): Promise<Prepared> {
   const { clock } = options;
   const session = await withDeadline(
     clock,
@@ -69,8 +76,8 @@ export async function prepareDatabase(
     if (appliedAt === null || appliedAt < newestAt) {
       await withDeadline(clock, MIGRATION_DEADLINE_MS, migrateUnderLock(session, options.migrationsFolder));
     }
-    await withDeadline(clock, MIGRATION_DEADLINE_MS, unlessReadOnly(seed(session, options)));
-    return newestAt;
+    const pageProblem = await withDeadline(clock, MIGRATION_DEADLINE_MS, unlessReadOnly(seed(session, options)));
+    return { newestAt, pageProblem };
   } finally {
     session.destroy();
   }
@@ -103,24 +110,26 @@ async function migrateUnderLock({ database }: Session, migrationsFolder: string)
   await migrate(database, { migrationsFolder, ...MIGRATIONS });
 }
 
-async function seed(session: Session, options: PreparationOptions): Promise<void> {
+/** Answers with why the page's login was not made. */
+async function seed(session: Session, options: PreparationOptions): Promise<string | null> {
   await seedProfiles(session, options.seedProfiles);
   await seedServices(session, options.seedServices);
-  if (options.pageLogin !== null) await keepPageLogin(session, options.pageLogin);
+  return options.pageLogin === null ? null : await keepPageLogin(session, options.pageLogin);
 }
 
 /** What a read-only database lacks of our seeds is no reason not to read it. */
-async function unlessReadOnly(work: Promise<void>): Promise<void> {
+async function unlessReadOnly(work: Promise<string | null>): Promise<string | null> {
   try {
-    await work;
+    return await work;
   } catch (error) {
     if (refusalOf(error)?.code !== '25006') throw error;
+    return null;
   }
 }
 
-async function keepPageLogin({ database }: Session, login: PageLogin): Promise<void> {
+async function keepPageLogin({ database }: Session, login: PageLogin): Promise<string | null> {
   const password = await login.password();
-  if (!password.ok) throw new Error(password.message);
+  if (!password.ok) return password.message;
   // Names and passwords cannot be parameters of these statements, so the server itself quotes them.
   const [statement] = await database.execute<{ create: string; alter: string; grant: string; exists: boolean }>(sql`
     select
@@ -128,7 +137,8 @@ async function keepPageLogin({ database }: Session, login: PageLogin): Promise<v
       format('alter role %I login password %L', ${login.user}::text, ${password.value}::text) as alter,
       format('grant %I to %I', ${PAGE_ROLE}::text, ${login.user}::text) as grant,
       exists (select from pg_roles where rolname = ${login.user}) as exists`);
-  if (statement === undefined) return;
+  if (statement === undefined) return null;
   await database.execute(sql.raw(statement.exists ? statement.alter : statement.create));
   await database.execute(sql.raw(statement.grant));
+  return null;
 }

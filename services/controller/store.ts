@@ -55,6 +55,7 @@ export function createStore(options: StoreOptions): Store {
   const { clock, connection } = options;
   const stateLog = createStateLog(options.log);
   const parseDesired = createDesiredParser();
+  const preparation = { seedServices: [], pageLogin: null, ...options };
   const opening = new Set<Session>();
   let session: Session | null = null;
   let newestAt = 0;
@@ -84,8 +85,9 @@ export function createStore(options: StoreOptions): Store {
       if (stopped) one.destroy();
       else opening.add(one);
     };
-    const preparation = { seedServices: [], pageLogin: null, ...options };
-    newestAt = await prepareDatabase(preparation, track);
+    const prepared = await prepareDatabase(preparation, track);
+    newestAt = prepared.newestAt;
+    if (prepared.pageProblem !== null) pageProber.start();
     const settings = {
       applicationName: 'silvasonic-controller',
       connections: CONNECTIONS,
@@ -123,6 +125,28 @@ export function createStore(options: StoreOptions): Store {
     }
   };
   const prober = createProber(clock, attempt, () => onAvailable());
+
+  /** The page's login alone is missing: it is made beside the work, once its password can be read. */
+  const makePageLogin = async (): Promise<boolean> => {
+    const own: Session[] = [];
+    try {
+      const { pageProblem } = await prepareDatabase(preparation, (one) => {
+        own.push(one);
+        if (stopped) one.destroy();
+        else opening.add(one);
+      });
+      const [state, level] = pageProblem === null ? (['up', 'info'] as const) : (['down', 'warn'] as const);
+      const message = pageProblem ?? 'The page can sign in to the database.';
+      if (!stopped) stateLog.tell('login of the page', state, level, message);
+      return pageProblem === null;
+    } catch {
+      // The database itself is away, which is told elsewhere.
+      return false;
+    } finally {
+      for (const one of own) opening.delete(one);
+    }
+  };
+  const pageProber = createProber(clock, makePageLogin, () => {});
 
   const letGo = (gone: Session, error: unknown): void => {
     if (session !== gone) return;
@@ -183,6 +207,7 @@ export function createStore(options: StoreOptions): Store {
     async stop() {
       stopped = true;
       prober.stop();
+      pageProber.stop();
       failure = 'The store has been stopped.';
       firstAttemptOver();
       for (const one of opening) one.destroy();

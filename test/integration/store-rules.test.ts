@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { generateDrizzleJson, generateMigration } from 'drizzle-kit/api';
 import type { Sql } from 'postgres';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import * as schema from '../../services/shared/schema.ts';
 import { type DatabaseAccess, MIGRATIONS_FOLDER, type PostgresFixture, startPostgres } from './postgres.ts';
 import {
@@ -220,6 +220,17 @@ describe('the page', () => {
     await expect(page`update system_config set value = value`).rejects.toThrow(refused);
     await expect(page`delete from system_config`).rejects.toThrow(refused);
     await expect(page`update system_config set key = 'mine'`).rejects.toThrow(refused);
+  });
+
+  test('a password that cannot be read keeps the page out, and not the controller; once it can, the page is let in', async () => {
+    const fresh = await server.createDatabase({ migrated: false });
+    const late = { user: 'late_page', password: 'at last' };
+    let isThere = false;
+    const password = async () =>
+      isThere ? ({ ok: true, value: late.password } as const) : ({ ok: false, message: 'It is not there.' } as const);
+    await untilRead(openStore(fresh, { pageLogin: { user: late.user, password } }).store);
+    isThere = true;
+    await vi.waitFor(async () => expect(await openConsole(fresh, late)`select 1 as one`).toEqual([{ one: 1 }]), 30_000);
   });
 
   test('its password follows what is given at the next start', async () => {
