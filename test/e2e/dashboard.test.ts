@@ -126,6 +126,47 @@ describe('the connection', () => {
     await browser.page.getByText('After the restart').first().waitFor();
   });
 
+  test('refused for a while, it goes on by itself without a reload: what was typed stays', async () => {
+    const port = new URL(page.address).port;
+    const row = await station.untilPhase('recording');
+    await browser.page.goto(`${page.address}/microphones/${row.workspace}`);
+    await browser.page.getByLabel('Name', { exact: true }).fill('Half a name');
+    await page.stop();
+    await station.database.shutDown();
+    page = await made.startPageAgain({ SILVASONIC_WEB_PORT: port });
+    try {
+      // A page that has never seen its database refuses everybody.
+      for (let refused = 0; refused < 2; refused++) {
+        const answer = await browser.page.waitForResponse((response) => response.url().includes('/live?'));
+        expect(answer.status()).toBe(503);
+      }
+    } finally {
+      await station.database.startAgain();
+    }
+    await browser.page.getByText('Connection lost.').waitFor({ state: 'hidden' });
+    expect(await browser.page.getByLabel('Name', { exact: true }).inputValue()).toBe('Half a name');
+    await browser.page.goto(page.address);
+  });
+
+  test('is left to the tab that is looked at, so that more can be open than a browser has connections', async () => {
+    const tabs = [];
+    try {
+      for (let index = 0; index < 8; index++) {
+        const tab = await browser.context.newPage();
+        tabs.push(tab);
+        await tab.goto(page.address);
+        await tab.evaluate(hide, true);
+      }
+      const [first] = tabs;
+      const row = await station.untilPhase('recording');
+      await station.update(row.id, { name: 'Seen in the first tab' });
+      await first?.evaluate(hide, false);
+      await first?.getByText('Seen in the first tab').first().waitFor();
+    } finally {
+      for (const tab of tabs) await tab.close();
+    }
+  });
+
   test('without Redis, the page says what is missing, and shows the rest', async () => {
     await station.redis?.halt();
     await browser.page.getByText('Redis is away').waitFor();
@@ -158,3 +199,9 @@ describe('a browser without scripts', () => {
     }
   });
 });
+
+/** A browser without a screen calls every tab visible. */
+function hide(isHidden: boolean): void {
+  Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}

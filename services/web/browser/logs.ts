@@ -1,4 +1,5 @@
 /** The page of logs in the browser: lines as they come, text and nothing else; by service, paused, cleared, bounded. */
+import { followStream } from './stream.ts';
 
 interface Line {
   instance: string;
@@ -57,18 +58,22 @@ export function followLogs(shown: HTMLElement): void {
     shown.scrollTop = shown.scrollHeight;
   });
 
-  const events = new EventSource(address);
-  events.addEventListener('open', () => {
-    state.textContent = shown.childElementCount === 0 ? (state.dataset.waiting ?? '') : '';
-  });
-  events.addEventListener('error', () => {
-    state.textContent = state.dataset.lost ?? '';
-  });
-  events.addEventListener('lines', (event: MessageEvent<string>) => {
+  const take = (event: MessageEvent<string>): void => {
     const { lines }: { lines: Line[] } = JSON.parse(event.data);
     addSources(of, lines);
     if (isPaused()) waiting = [...waiting, ...lines].slice(-MOST_WAITING);
     else show(lines);
+  };
+  followStream(address, {
+    listen: (events) => events.addEventListener('lines', take),
+    opened() {
+      state.textContent = shown.childElementCount === 0 ? (state.dataset.waiting ?? '') : '';
+    },
+    lost() {
+      state.textContent = state.dataset.lost ?? '';
+    },
+    // Lines that nobody takes are gone: somebody may wait for one in another tab.
+    onlySeen: false,
   });
 }
 

@@ -5,6 +5,7 @@
 import { Idiomorph } from 'idiomorph';
 import { followLogs } from './logs.ts';
 import { listenOnDemand, playOneAtATime, seekInPictures } from './player.ts';
+import { followStream } from './stream.ts';
 
 interface Levels {
   [workspace: string]: {
@@ -34,16 +35,16 @@ if (logLines !== null) followLogs(logLines);
 
 function follow(address: string): void {
   const lost = document.getElementById('connection');
-  const events = new EventSource(address);
-  events.addEventListener('open', () => lost?.setAttribute('hidden', ''));
-  events.addEventListener('error', () => {
-    lost?.removeAttribute('hidden');
-    // A refusal ends it for good: the session is over, or the page is gone. Loading anew says which.
-    if (events.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+  followStream(address, {
+    listen(events) {
+      events.addEventListener('part', (event) => showPart(JSON.parse(event.data)));
+      events.addEventListener('levels', (event) => showLevels(JSON.parse(event.data)));
+      events.addEventListener('reload', () => location.reload());
+    },
+    opened: () => lost?.setAttribute('hidden', ''),
+    lost: () => lost?.removeAttribute('hidden'),
+    onlySeen: true,
   });
-  events.addEventListener('part', (event) => showPart(JSON.parse(event.data)));
-  events.addEventListener('levels', (event) => showLevels(JSON.parse(event.data)));
-  events.addEventListener('reload', () => location.reload());
 }
 
 /** Changes what differs and nothing else: what is being typed, chosen or unfolded stays. */
