@@ -7,7 +7,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseSegmentName, workspaceName } from '../../services/shared/contract.ts';
 import { endlessWavHeader, readWavFormat, type WavFormat, wavHeader } from '../../services/shared/wav.ts';
-import { minutesOf } from '../../services/web/pages/recordings.tsx';
+import { minutesOf, secondsText } from '../../services/web/pages/recordings.tsx';
 import { compareSegments, listDay, newestPicture, readSound, withWorkspace } from '../../services/web/recordings.ts';
 import { createDaySummaries, joinSpans } from '../../services/web/recordings-days.ts';
 import { slowedHead, withHead } from '../../services/web/recordings-files.ts';
@@ -160,6 +160,11 @@ test('drawn by the minute, the shortest sound still shows, and nothing goes beyo
     { from: 300, to: 301 },
     { from: 1439, to: 1440 },
   ]);
+});
+
+test('a scale counts on to the next minute', () => {
+  const steps = [0, 0.25, 0.5, 0.75, 1];
+  expect(steps.map((step) => secondsText(step * 239.8, 239.8))).toEqual(['0:00', '1:00', '2:00', '3:00', '4:00']);
 });
 
 describe('a head that plays slower', () => {

@@ -318,8 +318,10 @@ function Sonogram({ entry, folder, time }: { entry: ShownEntry; folder: string; 
   );
 }
 
-function secondsText(seconds: number, all: number): string {
+/** A moment of a recording of `all` seconds, as its scale has it. */
+export function secondsText(seconds: number, all: number): string {
   if (all < 20) return `${Number(seconds.toFixed(1))} s`;
   if (all <= 120) return `${Math.round(seconds)} s`;
-  return `${Math.floor(seconds / 60)}:${String(Math.round(seconds % 60)).padStart(2, '0')}`;
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
 }
