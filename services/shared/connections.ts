@@ -1,6 +1,5 @@
 /** How database and Redis are reached: the variables that controller and page have in common, and the password. */
 import { readFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { absolutePath, type Environment, hostName, redisUrl, wholeNumber } from './environment.ts';
 import type { Parsed } from './parse.ts';
@@ -33,7 +32,6 @@ const databaseName = {
   allowed: '1 to 63 letters, digits, _ or -',
   schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/),
 };
-const FILE_POLL_MS = 200;
 const PASSWORD = z.string().regex(/^[^\p{Cc}]{1,1000}$/u);
 
 export const connectionVariables = {
@@ -101,15 +99,4 @@ export async function readRedisUrl({ url, passwordFile }: RedisConfig): Promise<
   const address = new URL(url);
   address.password = encodeURIComponent(password.value);
   return { ok: true, value: address.href };
-}
-
-/** Until the file is there: whoever makes it may not have done so yet. `tell` gets the sentence, once per sentence. */
-export async function waitForRedisUrl(redis: RedisConfig, tell: (message: string) => void): Promise<string | null> {
-  for (let told = ''; ; ) {
-    const address = await readRedisUrl(redis);
-    if (address.ok) return address.value;
-    if (address.message !== told) tell(address.message);
-    told = address.message;
-    await delay(FILE_POLL_MS);
-  }
 }

@@ -5,7 +5,7 @@ import { createClock } from '../shared/clock.ts';
 import { readPostgresPassword } from '../shared/connections.ts';
 import type { Log } from '../shared/log.ts';
 import { loadCatalogue, loadSeedProfiles } from '../shared/seeds.ts';
-import { createAbsentBus, createRedisPageBus } from './bus.ts';
+import { createPageBus } from './bus.ts';
 import type { WebConfig } from './config.ts';
 import { createPageDatabase } from './database.ts';
 import type { PageBus, PagePorts, PageSettings } from './ports.ts';
@@ -19,7 +19,7 @@ export function createPagePorts(config: WebConfig, log: Log, bus?: PageBus): Pag
     clock,
     log,
     database: createPageDatabase({ host, port, user, password, database }, clock, log),
-    bus: bus ?? (config.redisUrl === null ? createAbsentBus() : createRedisPageBus(config.redisUrl, log)),
+    bus: bus ?? createPageBus({ url: config.redisUrl, passwordFile: config.redisPasswordFile }, log),
   };
 }
 

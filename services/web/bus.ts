@@ -1,5 +1,6 @@
 /** The bus over Redis: nudges go out, heartbeats come in, and log lines while somebody reads them. */
 import { Redis } from 'ioredis';
+import { type RedisConfig, readRedisUrl } from '../shared/connections.ts';
 import { CHANNEL, type Heartbeat, heartbeatSchema, type LogLine, logLineSchema } from '../shared/contract.ts';
 import { withoutCredentials } from '../shared/environment.ts';
 import { errorText, type Log } from '../shared/log.ts';
@@ -9,11 +10,62 @@ const CONNECT_DEADLINE_MS = 5000;
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 30_000;
 const KEEP_ALIVE_MS = 10_000;
+const FILE_POLL_MS = 1000;
 /** A message beyond this is none of ours. Characters. */
 const LONGEST_MESSAGE = 64 * 1024;
 
+/** Connects by itself, as soon as the password can be read: neither is waited for. Without an address there is no Redis. */
+export function createPageBus({ url, passwordFile }: RedisConfig, log: Log): PageBus {
+  if (url === null) return createAbsentBus();
+  return passwordFile === null ? createConnectedBus(url, log) : createAwaitedBus(url, passwordFile, log);
+}
+
+/** No bus until the file can be read; who wants to hear something then does. */
+function createAwaitedBus(url: string, passwordFile: string, log: Log): PageBus {
+  let current: BusState = { state: 'down', message: 'The password of Redis has not been read yet.' };
+  let bus: PageBus | null = null;
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const waiting = new Set<() => void>();
+  const connect = async (): Promise<void> => {
+    const address = await readRedisUrl({ url, passwordFile });
+    if (stopped) return;
+    if (address.ok && address.value !== null) {
+      bus = createConnectedBus(address.value, log);
+      for (const begin of waiting) begin();
+      waiting.clear();
+      return;
+    }
+    const message = address.ok ? current.message : `${address.message} The station goes on without Redis.`;
+    if (message !== current.message) log('warn', message);
+    current = { state: 'down', message };
+    timer = setTimeout(() => void connect(), FILE_POLL_MS);
+  };
+  const whenThere = (listen: (there: PageBus) => () => void): (() => void) => {
+    if (bus !== null) return listen(bus);
+    const begin = (): void => {
+      if (bus !== null) end = listen(bus);
+    };
+    let end = (): void => void waiting.delete(begin);
+    waiting.add(begin);
+    return () => end();
+  };
+  void connect();
+  return {
+    nudge: async () => await bus?.nudge(),
+    onHeartbeat: (callback) => whenThere((there) => there.onHeartbeat(callback)),
+    onLog: (callback) => whenThere((there) => there.onLog(callback)),
+    state: () => bus?.state() ?? current,
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await bus?.stop();
+    },
+  };
+}
+
 /** Two connections, as one that is subscribed cannot publish. Never throws for a Redis that is away. */
-export function createRedisPageBus(url: string, log: Log): PageBus {
+function createConnectedBus(url: string, log: Log): PageBus {
   const where = withoutCredentials(url);
   let current: BusState = { state: 'down', message: `Redis at ${where} has not answered yet.` };
   const heartbeats = new Set<(heartbeat: Heartbeat) => void>();

@@ -1,5 +1,4 @@
 /** The page as a process of its own. A database or Redis that is away is said and waited for. */
-import { waitForRedisUrl } from '../shared/connections.ts';
 import { createLog, errorText, type Log } from '../shared/log.ts';
 import { BAD_CONFIG_EXIT_CODE, findPackageFolder, isInsideContainer } from '../shared/surroundings.ts';
 import { createPagePorts, pageSettings } from './assembly.ts';
@@ -17,12 +16,10 @@ async function main(): Promise<void> {
     process.exit(BAD_CONFIG_EXIT_CODE);
   }
   const log = createLog({ service: 'web' });
-  // As the first process of a container, nothing would end us by default while we wait.
+  // As the first process of a container, nothing would end us by default before we listen.
   const leave = (): void => process.exit(0);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, leave);
-  const { redisUrl: url, redisPasswordFile: passwordFile } = read.value;
-  const redisUrl = await waitForRedisUrl({ url, passwordFile }, (message) => log('warn', message));
-  const config = { ...read.value, redisUrl };
+  const config = read.value;
   const ports = createPagePorts(config, log);
   const settings = pageSettings(config, findPackageFolder(import.meta.url), log);
   const web = await startWeb(ports, settings, config);

@@ -11,6 +11,7 @@ import { createLog } from '../../services/controller/log.ts';
 import type { Bus } from '../../services/controller/world.ts';
 import { createClock } from '../../services/shared/clock.ts';
 import { CHANNEL, HEARTBEAT_TTL_S, type Heartbeat, statusKey } from '../../services/shared/contract.ts';
+import { createPageBus } from '../../services/web/bus.ts';
 import { type RedisFixture, startRedis } from './redis.ts';
 
 const PATIENCE = { timeout: 30_000, interval: 20 };
@@ -78,6 +79,34 @@ test('a password that is not there yet is waited for by nobody, and used once it
   expect(await bus.publish(heartbeat)).toBe(true);
   expect(lines).toHaveLength(2);
   expect(lines.join('')).not.toContain('geheim');
+});
+
+test('the page, too, waits for no password: what it listens to it hears once that is there', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'silvasonic-bus-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const passwordFile = join(folder, 'password');
+  await redis.command('CONFIG', 'SET', 'requirepass', 'geheim');
+  const told: string[] = [];
+  const page = createPageBus({ url: redis.url, passwordFile }, (_level, message) => void told.push(message));
+  onTestFinished(() => page.stop());
+  const heard: string[] = [];
+  const unheard: string[] = [];
+  page.onHeartbeat(({ instance }) => heard.push(instance));
+  page.onHeartbeat(({ instance }) => unheard.push(instance))();
+  await page.nudge();
+  await vi.waitFor(() =>
+    expect(page.state()).toMatchObject({ state: 'down', message: expect.stringContaining(passwordFile) }),
+  );
+  writeFileSync(passwordFile, 'geheim\n');
+  await vi.waitFor(() => expect(page.state().state).toBe('up'), PATIENCE);
+  makeBus(redis.url.replace('//', '//:geheim@'));
+  await up();
+  await page.nudge();
+  await vi.waitFor(() => expect(nudges).toBeGreaterThan(1), PATIENCE);
+  expect(await bus.publish(heartbeat)).toBe(true);
+  await vi.waitFor(() => expect(heard).toEqual(['controller']), PATIENCE);
+  expect(unheard).toEqual([]);
+  expect(told.join('')).not.toContain('geheim');
 });
 
 describe('nudges', () => {

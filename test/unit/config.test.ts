@@ -8,7 +8,7 @@ import {
   describeConfig,
   readConfig,
 } from '../../services/controller/config.ts';
-import { readPostgresPassword, readRedisUrl, waitForRedisUrl } from '../../services/shared/connections.ts';
+import { readPostgresPassword, readRedisUrl } from '../../services/shared/connections.ts';
 import { findPackageFolder } from '../../services/shared/surroundings.ts';
 
 const REPOSITORY = resolve(import.meta.dirname, '../..');
@@ -285,21 +285,6 @@ describe('readRedisUrl', () => {
     expect(read.ok && decodeURIComponent(new URL(read.value ?? '').password)).toBe('a/b@c:d%é');
     expect(read).toMatchObject({ ok: true, value: expect.stringMatching(/@redis:6379\/2$/) });
     expect(await readRedisUrl({ url: null, passwordFile: join(folder, 'none') })).toEqual({ ok: true, value: null });
-  });
-
-  it('waits for the file, and says once for what', async () => {
-    const later = join(folder, 'later');
-    const told: string[] = [];
-    const waiting = waitForRedisUrl({ url, passwordFile: later }, (message) => {
-      told.push(message);
-      if (told.length === 1) writeFileSync(later, '');
-      else writeFileSync(later, 'here');
-    });
-    expect(await waiting).toBe('redis://:here@redis:6379/2');
-    expect(told).toEqual([
-      expect.stringMatching(/SILVASONIC_REDIS_PASSWORD_FILE: .*later cannot be read/),
-      expect.stringMatching(/later does not hold exactly one line/),
-    ]);
   });
 
   it('is one of two ways to give a password', () => {
