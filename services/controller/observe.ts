@@ -100,7 +100,6 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
   let desired: DesiredState | null = null;
   let wasRead = false;
   let stationId: string | null = null;
-  let freshId: string | null = null;
   let lastGoodLoaded = false;
   let savedJson = '';
   let remembered: DesiredState | null = null;
@@ -152,9 +151,7 @@ export function createObserver(ports: ObserverPorts, options: ObserverOptions): 
       events.push(warning('WorkspaceUnreadable', marker.error));
       return;
     }
-    // The same at each attempt: one that was given up may still come about, after the next one.
-    freshId ??= options.newStationId();
-    const id = marker.value ?? freshId;
+    const id = marker.value ?? options.newStationId();
     const fresh = { ...read, stationId: id, devices: [], services: [], profiles: [] };
     const adopted = await ports.store.adopt(fresh);
     if (adopted.ok) becomeStation(id);
