@@ -54,7 +54,15 @@ export function createSimulatedClock(): SimulatedClock {
       return {
         nowMs: () => nowMs,
         wallMs: () => nowMs + wallOffsetMs,
-        timer: (delayMs, callback) => timer(delayMs, () => wake(callback)),
+        timer(delayMs, callback) {
+          let due: (() => void) | null = callback;
+          const cancel = timer(delayMs, () => wake(() => due?.()));
+          // One that is due while its owner sleeps can still be taken back when he goes on.
+          return () => {
+            due = null;
+            cancel();
+          };
+        },
       };
     },
     sleep: (delayMs) => new Promise((resolve) => after(delayMs, resolve)),

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { createController } from '../../services/controller/controller.ts';
 import type { VirtualMicrophones } from '../../services/controller/virtual-microphones.ts';
+import type { DesiredState } from '../../services/controller/world.ts';
 import { catalogueEntrySchema } from '../../services/shared/catalogue.ts';
 import { heartbeatSchema, workspaceName } from '../../services/shared/contract.ts';
 import { createManualClock, createWorld, emptyDatabase, quietLog } from './in-memory-world.ts';
@@ -77,6 +78,24 @@ describe('a station', () => {
     expect(state.marker).toBe(state.database.stationId);
     expect(state.database.config.workspaceMarked).toBe(true);
     expect(state.containers).toHaveLength(1);
+  });
+
+  test('brand new, and a database that adopts it late, after the next attempt: disk and database say the same id', async () => {
+    const { clock, state, ports, make } = station();
+    state.plugged = [microphone()];
+    const { adopt } = ports.store;
+    let late: DesiredState | undefined;
+    ports.store.adopt = async (given) => {
+      if (late !== undefined) return await adopt(given);
+      late = given;
+      return { ok: false, error: 'No answer within 15 s.', startedAtMs: clock.nowMs() };
+    };
+    make().start();
+    await clock.advance(60_000);
+    if (late !== undefined) await adopt(late);
+    await clock.advance(60_000);
+    expect(state.database.stationId).toBe(state.marker);
+    expect(state.database.devices).toMatchObject([{ phase: 'recording' }]);
   });
 
   test('whose marker cannot be read gets no other id: it waits', async () => {
