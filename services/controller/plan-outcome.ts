@@ -73,7 +73,9 @@ export interface Context {
   events: StationEvent[];
   deadlines: number[];
   /** Incarnations of microphones that a living container holds; null: nobody has asked yet. */
-  held: ReadonlySet<string> | null;
+  held: ReadonlySet<string | undefined> | null;
+  /** None where the engine could not be asked. */
+  observed: readonly ObservedContainer[];
 }
 
 export interface Decided {

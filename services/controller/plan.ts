@@ -35,7 +35,7 @@ import {
 import { describeRunning, tell } from './plan-telling.ts';
 import { rollOut, tagProven } from './plan-updates.ts';
 import { advance, isStalled, startWatch, type Watch } from './progress.ts';
-import type { Action, Explanation, ObservedContainer, Reading, SubjectKey, Wish } from './world.ts';
+import type { Action, Explanation, ObservedContainer, SubjectKey, Wish } from './world.ts';
 
 /** How often a recorder that has just been started is looked at until it advances. */
 const STARTING_LOOK_MS = 250;
@@ -50,16 +50,10 @@ export function plan(input: PlanInput): Plan {
   const absorbed = absorbResults(input.memory, input.results, input.nowMs);
   if (input.wishes === null)
     return { actions: [], outcomes: [], events: absorbed.events, memory: absorbed.memory, deadlineMs: null };
-  const context: Context = {
-    input,
-    images: absorbed.memory.images,
-    events: [...absorbed.events],
-    deadlines: [],
-    held: null,
-  };
-  const containers = input.containers.ok
-    ? groupBySubject(input.containers.value)
-    : new Map<SubjectKey, ObservedContainer[]>();
+  const observed = input.containers.ok ? input.containers.value : [];
+  const { images } = absorbed.memory;
+  const context: Context = { input, images, observed, held: null, events: [...absorbed.events], deadlines: [] };
+  const containers = groupBySubject(observed);
   const actions: Action[] = [];
   const outcomes: Outcome[] = [];
   const subjects = new Map<SubjectKey, SubjectMemory>();
@@ -282,15 +276,14 @@ function startOrWait(wish: Extract<Wish, { kind: 'run' }>, memory: SubjectMemory
  * recorder is still being ended while the same microphone has a new row already.
  */
 function isHeldByAnother({ spec }: Extract<Wish, { kind: 'run' }>, context: Context): boolean {
-  const incarnation = spec.labels[LABEL.incarnation];
-  if (incarnation === undefined) return false;
-  context.held ??= heldMicrophones(context.input.containers);
-  return context.held.has(incarnation);
+  context.held ??= heldMicrophones(context.observed);
+  return context.held.has(spec.labels[LABEL.incarnation]);
 }
 
-function heldMicrophones(containers: Reading<ObservedContainer[]>): ReadonlySet<string> {
-  const held = new Set<string>();
-  for (const { state, labels } of containers.ok ? containers.value : []) {
+/** A container without a microphone holds none, so that services never wait for each other. */
+function heldMicrophones(containers: readonly ObservedContainer[]): ReadonlySet<string | undefined> {
+  const held = new Set<string | undefined>();
+  for (const { state, labels } of containers) {
     const incarnation = labels[LABEL.incarnation];
     if (incarnation !== undefined && (state === 'live' || state === 'moving')) held.add(incarnation);
   }

@@ -243,6 +243,11 @@ describe('what runs', () => {
     return told(wish, [containerOf(wish)], statuses(...state));
   };
 
+  test('a service waits for no other: it has no microphone that another could hold', () => {
+    const other = strayContainer('other', { labels: { [LABEL.service]: 'another' } });
+    expect(told(service(), [other])).toMatchObject({ kind: 'run' });
+  });
+
   test('says how it is: recorders record, services run', () => {
     expect(run({}, 5)).toMatchObject({ phase: 'recording', reason: 'Recording', message: 'Recording.' });
     expect(told(service(), [containerOf(service())])).toMatchObject({

@@ -62,7 +62,7 @@ describe('what a plan does', () => {
     ['ended', false],
     ['created', false],
   ] as const)('a microphone that a %s recorder of another name holds is waited for: %s', (state, isHeld) => {
-    const wished = wish();
+    const wished = wish({ rows: [{ ...deviceRow(ID), generation: 2, observedGeneration: 1 }] });
     const other = containerOf(wished, { id: 'other', state });
     const named: ObservedContainer = { ...other, labels: { ...other.labels, [LABEL.deviceId]: 'older' } };
     const look = (container: ObservedContainer) =>
@@ -71,6 +71,7 @@ describe('what a plan does', () => {
     expect(actions.filter(({ kind }) => kind === 'run')).toHaveLength(isHeld ? 0 : 1);
     expect(outcomes[0]).toMatchObject(isHeld ? { kind: 'wait', reason: 'MicrophoneHeld' } : { kind: 'run' });
     if (isHeld) expect(deadlineMs).toBe(3500);
+    if (isHeld) expect(outcomes[0]?.observedGeneration).toBe(1);
     const elsewhere = { ...named, labels: { ...named.labels, [LABEL.incarnation]: '1-9#9#card9#116:9' } };
     expect(look(elsewhere).actions.map(({ kind }) => kind)).toContain('run');
     const { [LABEL.incarnation]: _, ...ofAnOlderRelease } = named.labels;
