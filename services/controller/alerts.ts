@@ -5,10 +5,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Alert, alertSchema } from '../shared/alerts.ts';
+import { atMost } from '../shared/clock.ts';
 import { type ProcessorStatus, processorStatusSchema, SERVICE_RUN_FOLDER, STATUS_FILE } from '../shared/contract.ts';
 import { writeDurably } from '../shared/durable-file.ts';
 import { readHostileFile } from '../shared/hostile-file.ts';
-import { atMost } from '../shared/postgres-session.ts';
 import type { AlertTarget, PostAlert } from './alert-post.ts';
 import { type AlertInput, type AlertMemory, findAlerts, testAlert } from './alert-rules.ts';
 import type { Log } from './log.ts';

@@ -3,7 +3,8 @@
  * reading failed, readings fail at once while a prober tries in the background; a hung server hangs nobody.
  */
 
-import { atMost, openSession, type Session, type StoreConnection, withDeadline } from '../shared/postgres-session.ts';
+import { atMost } from '../shared/clock.ts';
+import { openSession, type Session, type StoreConnection, withDeadline } from '../shared/postgres-session.ts';
 import type { SeedProfile } from '../shared/profile.ts';
 import { CONTROLLER_ROLE } from '../shared/schema.ts';
 import { createStateLog, type Log } from './log.ts';

@@ -34,3 +34,11 @@ export function createClock(): Clock {
     },
   };
 }
+
+/** Waits for something that never fails, but no longer than `limitMs`. */
+export function atMost(clock: Clock, limitMs: number, awaited: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = clock.timer(limitMs, resolve);
+    void awaited.then(resolve).finally(cancel);
+  });
+}

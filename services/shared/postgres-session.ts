@@ -132,11 +132,3 @@ export function withDeadline<T>(clock: Clock, deadlineMs: number, work: Promise<
     work.then(resolve, reject).finally(cancel);
   });
 }
-
-/** Waits for something that never fails, but no longer than `limitMs`. */
-export function atMost(clock: Clock, limitMs: number, awaited: Promise<void>): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = clock.timer(limitMs, resolve);
-    void awaited.then(resolve).finally(cancel);
-  });
-}
